@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Union
 
+from .contract import extras
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
 from .contract.files import NO_ROOM, no_room
@@ -139,6 +140,31 @@ def outcome(
     except MemoryError:
         return (no_memory or _NO_MEMORY).info(stage)
     return None
+
+
+Kind = TypeVar("Kind", bound=StageError)
+
+
+def missing(kind: Type[Kind], what: str, extra: str, why: Union[ImportError, str]) -> Kind:
+    """Return the error for an extra that is not installed; see ``extras.missing``."""
+    lacking = extras.missing(what, extra, why)
+    return kind("module-missing", lacking.message, hint=lacking.hint)
+
+
+def reported(error: ErrorInfo, kind: Type[StageError]) -> StageError:
+    """Return the error that a process reported which a model may have taken over."""
+    if error["code"] not in CODES:
+        return taken_over(f"error has the code {error['code']!r}")
+    return kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+
+
+def taken_over(what: str) -> ConvertError:
+    """Return the error for what no process of this package reports."""
+    return ConvertError(
+        "build-crashed",
+        f"the process that works on the model can't be believed: its {what}",
+        hint="the model may have taken it over: use the model only if you trust where it comes from",
+    )
 
 
 _NO_MEMORY = ConvertError(

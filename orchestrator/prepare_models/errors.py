@@ -4,6 +4,7 @@ PrepareModelsError
   UsageError            2   the command line can't be followed
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
+    ExtraMissingError   3   an extra of this tool is not installed
     NoRoomError         3   a disk is full; of one model it is part of the report, as other failures are
     FarmError           3   a farm does not do what is needed; carries a code of its own
   KeyUnavailableError   1   the key of one model is not where the manifest says
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from prepare_models_entrypoint.contract.extras import Missing
     from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
     from .support.page import Message
@@ -135,6 +137,13 @@ class HostError(PrepareModelsError):
 
     exit_code = EXIT_ENVIRONMENT
     code = "environment"
+
+
+class ExtraMissingError(HostError):
+    """An extra of this tool is not installed."""
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__(missing.message, hint=missing.hint)
 
 
 class NoRoomError(HostError):

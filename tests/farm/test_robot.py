@@ -18,8 +18,7 @@ from prepare_models.signing import envelopes
 from prepare_models.store import open_store
 from tests import networks
 from tests.command import Workplace
-from tests.farm.fresh import fresh_s3
-from tests.farm.store_server import S3
+from tests.farm.store_server import S3, s3
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -34,7 +33,7 @@ def write_key(folder: Path) -> CryptoSigner:
 
 @pytest.fixture
 def server() -> Iterator[S3]:
-    with fresh_s3() as started:
+    with s3() as started:
         yield started
 
 
@@ -86,12 +85,12 @@ def test_a_robot_takes_what_was_built_for_its_kind_and_builds_nothing(server: S3
     assert (pulled["status"], pulled["reason"]) == ("restored", "restore because: no engine yet")
     assert (pulled["engine"]["sha256"], pulled["origin"]["store"]) == (built["engine"]["sha256"], server.url)
 
-    server.busy = True  # without the shared store, what is here goes on
+    server.refuse(1000)  # without the shared store, what is here goes on
     served = ("--models-dir", str(robot.folder / "served"), "--store", server.url, "--policy", "pull-only", "--json")
     provisioned = robot.call("provision", str(robot.manifest), "--executor", "local", *served)
     (shown,) = json.loads(provisioned.stdout)["models"]
     assert (provisioned.status, shown["state"]) == (0, "switched"), provisioned.stdout
-    server.busy = False
+    server.refuse(0)
 
     files = server.files()
     entry, plan = f"engines/site/engines/{built['build_key']}.json", f"engines/site/objects/{built['engine']['sha256']}"
@@ -108,7 +107,11 @@ def test_a_robot_takes_what_was_built_for_its_kind_and_builds_nothing(server: S3
     )  # fmt: skip
     assert files.cat_file(plan) == true
 
-    files.rm_file(entry)
+    server.kill()
+    cut_off = host.net("build-and-push", *sign)
+    assert (cut_off["status"], codes(cut_off)) == ("up-to-date", ["shared-store-unreachable"])
+    server.start()
+    files = server.files()
     assert host.net("build-and-push", *sign)["status"] == "up-to-date"
     assert files.exists(entry), "what was built before the store lost it is put there again"
 

@@ -131,6 +131,23 @@ def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
     sync_directory(directory)
 
 
+def take(made: PathLike, target: PathLike) -> None:
+    """Move a file to ``target`` that a process made which may have been taken over.
+
+    Raises:
+        OSError: it isn't a regular file there: a link would lead out of that process's confinement.
+    """
+    if not is_plain(made):
+        raise OSError(errno.EINVAL, "not a regular file", str(made))
+    shutil.move(str(made), str(target))
+
+
+def is_plain(made: PathLike) -> bool:
+    """Return whether a path is a regular file with no other name, rather than a link to one."""
+    status = os.lstat(str(made))
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
 def sync(stream: BinaryIO) -> None:
     """Flush what was written to the disk."""
     stream.flush()

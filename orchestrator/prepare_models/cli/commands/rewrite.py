@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
+from prepare_models_entrypoint.contract.files import take
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
@@ -64,13 +65,13 @@ def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport
         if report["status"] == FAILED:
             return report
         weights = made / GRAPH_WEIGHTS
-        if weights.exists():
+        if os.path.lexists(weights):
             beside = output.parent / GRAPH_WEIGHTS
             if beside.exists():
                 raise UsageError(
                     f"{beside} exists, and this graph's weights need a file of that name",
                     hint="remove it, or write into another folder",
                 )
-            os.replace(weights, beside)
-        os.replace(made / GRAPH, output)
+            take(weights, beside)
+        take(made / GRAPH, output)
     return report
