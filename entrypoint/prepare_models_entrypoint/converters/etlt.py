@@ -16,8 +16,8 @@ from ..contract import key_file
 from ..contract.files import partial_of, replace, sha256_file, sync
 from ..contract.report import ErrorInfo
 from ..errors import ConvertError, outcome
-from ..foreign import ForeignError, foreign
 from ..onnx_graph import whole_file
+from ..third_party import ThirdPartyError, third_party
 
 _LONGEST_NAME = 4096
 
@@ -131,9 +131,9 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                with foreign():  # closed source: what it raises on a damaged file is undocumented
+                with third_party():  # closed source: what it raises on a damaged file is undocumented
                     decrypt_stream(source, plain, key, encryption=True, rewind=False)
-            except ForeignError as error:
+            except ThirdPartyError as error:
                 raise ConvertError("etlt-invalid", f"{path.name} can't be decrypted: {error}") from error
 
     return write
