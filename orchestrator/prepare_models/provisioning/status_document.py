@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypedDict
 
@@ -10,6 +11,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.report import ErrorInfo
 
 from ..errors import UsageError
+from ..manifest.model import NAME
 
 STATUS_FILE = "provision.json"  # in the models directory
 SCHEMA_VERSION = 1
@@ -84,6 +86,9 @@ def read(raw: object, what: str = "status") -> ProvisionStatus:
     )
     if unknown:
         raise ContractError(f"{what}: {min(unknown)!r} is not an outcome or a state")
+    odd = [model["name"] for model in status["models"] if not re.fullmatch(NAME.pattern, model["name"])]
+    if odd:  # they become paths
+        raise ContractError(f"{what}: {odd[0][:80]!r} is not the name of a model")
     return status
 
 
