@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Unio
 from .contract import extras
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
+from .contract.failing import FAILING
 from .contract.files import NO_ROOM, no_room
 from .masking import mask
 
@@ -127,7 +128,10 @@ _LIMITS = {
     errno.EMFILE: ("out-of-memory", "too many open files", "raise the limit: ulimit -n 4096, or use --jobs 1"),
     errno.ENFILE: ("out-of-memory", "too many open files on this machine", "end other programs"),
     errno.ENOMEM: ("out-of-memory", "no memory left", "end other programs, or add swap, then run again"),
-    errno.EIO: ("output-not-writable", "a disk or its connection failed", "look for disk errors: sudo dmesg"),
+    errno.EAGAIN: ("out-of-memory", "no more processes can be started", "end other programs, or raise ulimit -u"),
+    **dict.fromkeys(
+        FAILING, ("output-not-writable", "a disk or its connection failed", "look for disk errors: sudo dmesg")
+    ),
 }
 
 

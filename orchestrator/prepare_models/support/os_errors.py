@@ -6,6 +6,8 @@ import errno
 import os
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.failing import FAILING
+
 from ..errors import HostError, NoRoomError, PrepareModelsError
 
 _LIMITS = {
@@ -16,9 +18,13 @@ _LIMITS = {
     ),
     errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: finished work is kept"),
     errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
-    errno.EIO: ("a disk or its connection failed", "look for disk errors: sudo dmesg"),
+    errno.EAGAIN: ("no more processes can be started", "end other programs, or raise the limit: ulimit -u"),
+    **dict.fromkeys(FAILING, ("a disk or its connection failed", "look for disk errors: sudo dmesg")),
 }
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+_DENIED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR,
+    errno.EBUSY, errno.ETXTBSY, errno.ENOLCK, errno.EOPNOTSUPP,
+)  # fmt: skip
 
 
 def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
