@@ -116,10 +116,16 @@ def test_a_robot_takes_what_was_built_for_its_kind_and_builds_nothing(server: S3
     assert files.exists(entry), "what was built before the store lost it is put there again"
 
 
-def test_a_robot_without_a_store_builds_and_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
-    robot = Machine(tmp_path / "robot", "http://127.0.0.1:9/engines")
-    built = robot.net("pull-or-build")
-    assert (built["status"], codes(built)) == ("built", ["shared-store-unreachable"])
+def test_a_robot_without_a_store_builds_for_its_own_class_and_says_so(tmp_path: Path) -> None:
+    robot, store = Machine(tmp_path / "robot", ""), ("--store", "http://127.0.0.1:9/engines")
+    models = [{"name": "net", "source": "net.onnx"}, {"name": "far", "source": "net.onnx", "targets": ["orin"]}]
+    robot.write(*models, targets={"orin": "sm_87/trt10.3", "here": "portable/rtx1.7"})
+    done = robot.call(
+        "provision", str(robot.manifest), "--executor", "local", "--models-dir", "served", "--json", *store
+    )
+    (shown,) = json.loads(done.stdout)["models"]
+    assert (shown["name"], shown["state"], codes(shown)) == ("net", "switched", ["shared-store-unreachable"])
+    assert [folder.name for folder in (robot.folder / "served").iterdir() if folder.is_dir()] == ["net"]
 
 
 def test_settings_that_contradict_each_other_are_refused_before_the_work(tmp_path: Path) -> None:

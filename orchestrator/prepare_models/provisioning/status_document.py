@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.report import ErrorInfo
+from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
 from ..errors import UsageError
 
@@ -29,6 +29,7 @@ class ProvisionedModel(TypedDict):
     previous_version: the one that ``rollback`` returns to; None without any.
     state: one of ``STATES``. phase: one of ``PHASES``, while in progress; for a failed model, where it failed.
     reason: why there is something to do, or what was done. log: the builder's output of a failed build.
+    warnings: what its run warned of, such as a shared store that can't be reached.
     next: one of ``NEXT``. next_told: the same in words.
     """
 
@@ -41,6 +42,7 @@ class ProvisionedModel(TypedDict):
     build_key: str | None
     previous_version: int | None
     error: ErrorInfo | None
+    warnings: list[WarningInfo]
     log: str | None
     next: str
     next_told: str
