@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.files import PARTIAL
 from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import HostError, SharedStoreError, UsageError
+from ..errors import HostError, PrepareModelsError, SharedStoreError, UsageError
 
 if TYPE_CHECKING:
     import requests
@@ -212,7 +212,7 @@ class _Filesystem:
     def _failures(self, *expected: type[Exception]) -> Iterator[None]:
         try:
             yield
-        except (SharedStoreError, *expected):
+        except (PrepareModelsError, *expected):
             raise
         except Exception as error:  # noqa: BLE001  # each file system has classes of its own for its failures
             raise SharedStoreError(SharedStoreError.UNREACHABLE, f"{self._public}: {_told(error)}") from None
