@@ -6,9 +6,8 @@ import collections
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Set, Tuple
 
-from ..contract import extras
 from ..contract.report import Binding, WarningInfo
-from ..errors import InspectError
+from ..errors import InspectError, missing
 from ..onnx_graph import whole_file
 from .isolated import Document, Tell
 
@@ -73,9 +72,7 @@ def _parse(path: Path) -> ModelProto:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise InspectError(
-            "module-missing", f"reading ONNX needs the module {error.name}", hint=extras.install("inspect")
-        ) from error
+        raise missing(InspectError, "reading ONNX", "inspect", error) from error
     try:
         model: ModelProto = onnx.ModelProto.FromString(path.read_bytes())
     except DecodeError as error:

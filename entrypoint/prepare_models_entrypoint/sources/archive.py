@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Callable, ContextManager, Iterator, List, Optional, Tuple, Union
 
+from ..contract.files import chunks
 from ..contract.source import Source
 from ..download.content_store import Store, key_of
 from ..download.disk_space import FOR_CACHE, check_room
@@ -28,7 +29,6 @@ _Stream = Union[BinaryIO, gzip.GzipFile, bz2.BZ2File, lzma.LZMAFile]
 if TYPE_CHECKING:
     from ..download.fetch import Fetched
 
-_CHUNK = 1 << 20
 _LONGEST_CHAIN = 20  # of hard links
 _LARGEST = 64 << 30
 _SHOWN = 12
@@ -242,7 +242,7 @@ def _append(archive: Path, path: str, stream: IO[bytes], size: int, part: Part) 
     if size > _LARGEST:
         raise _invalid(archive, f"{path} unpacks to {size / 1e6:.0f} MB, more than any model has")
     check_room(part.path.parent, size, what=path, hint=FOR_CACHE)
-    for chunk in iter(lambda: stream.read(_CHUNK), b""):
+    for chunk in chunks(stream):
         if part.size + len(chunk) > size:
             raise _invalid(archive, f"{path} is larger than the archive says")
         part.append(chunk)

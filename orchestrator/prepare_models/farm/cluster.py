@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 
-from ..errors import FarmError, HostError
+from ..errors import ExtraMissingError, FarmError
 from ..executors.options import FarmOptions
 from . import address
 from .member import Introduction, Member
@@ -41,12 +41,12 @@ def version() -> str:
     """Return the version of distributed.
 
     Raises:
-        HostError: it is not installed.
+        ExtraMissingError: it is not installed.
     """
     try:
         import distributed
     except ImportError as error:
-        raise HostError(f"a farm needs Dask's distributed: {error}", hint=f"run: {extras.install('farm')}") from None
+        raise ExtraMissingError(extras.missing("a farm", "farm", error)) from None
     return str(distributed.__version__)
 
 
@@ -75,7 +75,8 @@ class Cluster:
     """A client's connection to a farm. Several threads may use it.
 
     Raises:
-        UsageError: the address can't be used. HostError: distributed is missing. FarmError: nothing answers there.
+        UsageError: the address can't be used. ExtraMissingError: distributed is missing.
+        FarmError: nothing answers there.
     """
 
     def __init__(self, options: FarmOptions) -> None:

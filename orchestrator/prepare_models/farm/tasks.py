@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
-from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, blank
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport, blank
 
 from ..errors import InterruptedRunError, PrepareModelsError, SharedStoreError
 from ..executors.executor import Executor
@@ -91,8 +91,7 @@ def build(order: Order) -> ModelReport:
 def _failed(spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
     """Return the report of a model that an error ended."""
     report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-    found = ErrorInfo(code=error.code, stage=None, message=error.message, hint=error.hint, retryable=False)
-    return {**report, "status": FAILED, "error": found}
+    return {**report, "status": FAILED, "error": error.info()}
 
 
 def stop(keys: Sequence[str] | None = None) -> None:

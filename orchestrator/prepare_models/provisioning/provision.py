@@ -33,7 +33,7 @@ from . import status_document as status
 from .health import Health
 from .ledger import Ledger
 from .releases import Releases, fingerprint, refuse_damage
-from .status_file import StatusFile, error_info
+from .status_file import StatusFile
 
 _FAR_OFF = "verification-failed"
 
@@ -161,7 +161,7 @@ class _Provisioning:
         if rejected is None or self.settings.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
-        self.told.refuse(model.spec.name, status.ROLLED_BACK, error_info(error, status.PLAN), status.HOLD)
+        self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
@@ -206,7 +206,7 @@ class _Provisioning:
                 continue
             message = "; ".join(f"{each['message']} [{each['code']}]" for each in warnings)
             error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
-            self.told.fail(model.spec.name, error_info(error, status.LINT))
+            self.told.fail(model.spec.name, error.info(status.LINT))
 
     def _findings(self, names: Sequence[str]) -> dict[str, tuple[WarningInfo, ...]]:
         """Return what consumers object to in models that were run aside."""
@@ -274,7 +274,7 @@ class _Provisioning:
             if health is not None:
                 self.told.settle(name, status.SWITCHED, "the health command found it good")
             return
-        error = error_info(ReleaseError("health-failed", problem), status.HEALTH)
+        error = ReleaseError("health-failed", problem).info(status.HEALTH)
         if releases.previous is None:
             self.told.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
             return
@@ -291,12 +291,12 @@ class _Provisioning:
         except InterruptedRunError:
             raise
         except PrepareModelsError as error:
-            self.told.fail(name, error_info(error, phase))
+            self.told.fail(name, error.info(phase))
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
             full = NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again")
-            self.told.fail(name, error_info(full, phase))
+            self.told.fail(name, full.info(phase))
 
     def _releases(self, name: str) -> Releases:
         return Releases(self.models_dir / name)

@@ -1,4 +1,7 @@
-"""The status file: what a provisioning did, for programs that manage many machines."""
+"""The status file: what a provisioning did, for programs that manage many machines.
+
+What a field means is said in ``reports/status_fields.py``.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,7 @@ NOTHING, TRY_AGAIN, HOLD = NEXT = ("nothing", "try-again", "hold")
 
 
 class ProvisionedModel(TypedDict):
-    """What a model serves, and its result.
-
-    version: number that Triton serves; None without any. engine_sha256, build_key: those of its engine.
-    previous_version: the one that ``rollback`` returns to; None without any.
-    state: one of ``STATES``. phase: one of ``PHASES``, while in progress; for a failed model, where it failed.
-    reason: why there is something to do, or what was done. log: the builder's output of a failed build.
-    warnings: what its run warned of, such as a shared store that can't be reached.
-    next: one of ``NEXT``. next_told: the same in words.
-    """
+    """What a model serves, and its result."""
 
     name: str
     state: str
@@ -49,12 +44,7 @@ class ProvisionedModel(TypedDict):
 
 
 class ProvisionStatus(TypedDict):
-    """One provisioning of one machine: ``provision.json`` in the models directory, and what ``--json`` prints.
-
-    device: name of the machine. manifest: path of the manifest or bundle; manifest_sha256: of that manifest's text.
-    started_at, finished_at: ISO 8601, UTC; finished_at is None while it runs, and if it was killed.
-    outcome: one of ``OUTCOMES``. error: what stopped the whole provisioning; None otherwise.
-    """
+    """One provisioning of one machine: ``provision.json`` in the models directory, and what ``--json`` prints."""
 
     schema_version: int
     tool: dict[str, str]

@@ -9,8 +9,9 @@ from string import Template
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from ..errors import HostError, UsageError
+from ..errors import UsageError
 from ..support import paths
+from ..support.os_errors import unwritable
 from .notify import SILENCE_S
 
 SERVICE, TIMER = "prepare-models.service", "prepare-models.timer"
@@ -74,8 +75,7 @@ def install(units: dict[str, str], root: Path, *, user: bool) -> dict[Path, bool
             if changed[file]:
                 write_atomic(file, text.encode("utf-8"))
     except OSError as error:
-        hint = "run it as root, or install for this user alone with --user"
-        raise HostError(f"{error.filename or folder} can't be written: {error.strerror}", hint=hint) from None
+        raise unwritable(folder, error, "run it as root, or install for this user alone with --user") from None
     return changed
 
 

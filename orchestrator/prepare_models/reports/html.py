@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from ..errors import HostError
+from ..errors import ExtraMissingError
 from . import documents
 from .text import number, scale_fit, shape
 
@@ -25,19 +25,19 @@ _LISTED_LAYERS = 1000
 
 
 def check(*modules: str) -> None:
-    """Raise HostError unless the packages that draw the page are installed. ``modules``: which, if not all."""
+    """Raise ExtraMissingError unless the packages that draw the page are installed. ``modules``: which, if not all."""
     from importlib.util import find_spec
 
     missing = [name for name in modules or ("jinja2", "vl_convert") if find_spec(name) is None]
     if missing:
-        raise HostError(f"an HTML report needs {' and '.join(missing)}", hint=extras.install("report"))
+        raise ExtraMissingError(extras.missing("an HTML report", "report", " and ".join(missing)))
 
 
 def render(run: documents.Run) -> str:
     """Return the report of a run as a page.
 
     Raises:
-        HostError: the extra ``report`` is not installed.
+        ExtraMissingError: the extra ``report`` is not installed.
     """
     check()
     from . import charts
@@ -56,7 +56,7 @@ def fleet(devices: Sequence[Device], counts: Mapping[str, int]) -> str:
     """Return many machines as a page. ``counts``: of their states.
 
     Raises:
-        HostError: the extra ``report`` is not installed.
+        ExtraMissingError: the extra ``report`` is not installed.
     """
     check("jinja2")
     return _page("fleet.html", devices=devices, counts=counts, ranks={state: rank for rank, state in enumerate(counts)})

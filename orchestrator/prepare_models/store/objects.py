@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.files import PARTIAL
 from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import HostError, PrepareModelsError, SharedStoreError, UsageError
+from ..errors import ExtraMissingError, PrepareModelsError, SharedStoreError, UsageError
 
 if TYPE_CHECKING:
     import requests
@@ -71,7 +71,7 @@ def open_objects(url: str) -> Objects:
     """Return the files under a URL.
 
     Raises:
-        UsageError: it is not a URL. HostError: a module for this kind is missing.
+        UsageError: it is not a URL. ExtraMissingError: a module for this kind is missing.
     """
     scheme = Source.of(url).scheme
     if scheme is None:
@@ -94,8 +94,7 @@ class _Filesystem:
             with contextlib.suppress(SharedStoreError):  # of those that connect at once; each use says it
                 _ = self._opened
         except ImportError as error:
-            hint = f"{extras.install('remote')}, and fsspec's package for this kind of URL, such as s3fs"
-            raise HostError(f"{self._public}: {error}", hint=hint) from None
+            raise ExtraMissingError(extras.missing_filesystem(self._public, Source.of(url).scheme, error)) from None
         except ValueError as error:
             raise UsageError(f"{self._public}: {error}", hint="s3://bucket/prefix, for example") from None
 

@@ -13,7 +13,7 @@ from .terminal import has_colours, one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from prepare_models_entrypoint.contract.report import ErrorInfo
+    from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
 _COLOURS = {
     "green": ("built", "restored", "up-to-date", "checked", "ok", "valid", "passed", "good", "cached", "fetched"),
@@ -63,6 +63,11 @@ def of_error(error: ErrorInfo, about: str) -> Message:
     """Return an error of the entrypoint. ``about``: what it is about, if the error names no stage."""
     stage = f", {error['stage']}" if error["stage"] else ""
     return Message("error", error["code"], about + stage, error["message"], error["hint"])
+
+
+def of_warning(warning: WarningInfo, about: str) -> Message:
+    """Return a warning about an engine or its builder. ``about``: what it is about."""
+    return Message("warning", warning["code"], about, warning["message"], warning["hint"])
 
 
 def told_time(seconds: float) -> str:

@@ -87,11 +87,6 @@ def enter_scope(bundle: Origin, folder: Path) -> None:
     _scope.set((bundle, folder))
 
 
-def leave_scope() -> None:
-    """Return to the cache directory."""
-    _scope.set(None)
-
-
 def origin() -> Origin | None:
     """Return the bundle whose scope this call is in, or None."""
     scope = _scope.get()

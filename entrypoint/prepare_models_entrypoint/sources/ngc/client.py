@@ -21,8 +21,6 @@ from .address import Address
 from .answers import Document, api_error, document_of, not_understood, object_in, objects_in, refused_token
 from .credentials import Credentials
 
-DEFAULT_API = "https://api.ngc.nvidia.com"
-DEFAULT_AUTH = "https://authn.nvidia.com"
 _PAGE = 1000
 _MOST_PAGES = 1000
 
