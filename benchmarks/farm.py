@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import networks  # after the path to it is set
+import networks  # beside this file
 from tests.farm.processes import Farm, farm  # after the path to it is set
 
 from prepare_models.executors.options import FarmOptions  # after the path to it is set

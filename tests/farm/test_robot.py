@@ -126,7 +126,8 @@ def test_a_robot_takes_what_was_built_for_its_kind_and_builds_nothing(server: S3
 
 def test_a_robot_without_a_store_builds_for_its_own_class_and_says_so(tmp_path: Path) -> None:
     robot, store = Machine(tmp_path / "robot", ""), ("--store", "http://127.0.0.1:9/engines")
-    models = [{"name": "net", "source": "net.onnx"}, {"name": "far", "source": "net.onnx", "targets": ["orin"]}]
+    models: list[dict[str, Any]] = [{"name": "net", "source": "net.onnx"}]
+    models.append({"name": "far", "source": "net.onnx", "targets": ["orin"]})
     robot.write(*models, targets={"orin": "sm_87/trt10.3", "here": "portable/rtx1.7"})
     done = robot.call(
         "provision", str(robot.manifest), "--executor", "local", "--models-dir", "served", "--json", *store

@@ -94,7 +94,7 @@ class _Filesystem:
             with contextlib.suppress(SharedStoreError):  # of those that connect at once; each use says it
                 _ = self._opened
         except ImportError as error:
-            raise ExtraMissingError(extras.missing_filesystem(self._public, Source.of(url).scheme, error)) from None
+            raise ExtraMissingError(extras.missing_filesystem(self._public, kind, error)) from None
         except ValueError as error:
             raise UsageError(f"{self._public}: {error}", hint="s3://bucket/prefix, for example") from None
 
@@ -209,9 +209,10 @@ class _Filesystem:
 
     @contextlib.contextmanager
     def _failures(self, *expected: type[Exception]) -> Iterator[None]:
+        passed: tuple[type[Exception], ...] = (PrepareModelsError, *expected)
         try:
             yield
-        except (PrepareModelsError, *expected):
+        except passed:
             raise
         except Exception as error:  # noqa: BLE001  # each file system has classes of its own for its failures
             raise SharedStoreError(SharedStoreError.UNREACHABLE, f"{self._public}: {_told(error)}") from None
