@@ -11,7 +11,7 @@ from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.report import ErrorInfo
+from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
 from ..errors import UsageError
 from ..manifest.model import NAME
@@ -39,6 +39,7 @@ class ProvisionedModel(TypedDict):
     build_key: str | None
     previous_version: int | None
     error: ErrorInfo | None
+    warnings: list[WarningInfo]
     log: str | None
     next: str
     next_told: str
