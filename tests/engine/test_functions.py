@@ -96,7 +96,19 @@ def test_the_parser_sees_no_functions_in_fp32_either(place: Workplace) -> None:
 def test_what_a_parser_would_take_for_something_else_is_refused(place: Workplace) -> None:
     endless = model([N("F", ["x"], ["y"], domain="own")], [function("F", [N("F", ["X"], ["Y"], domain="own")])])
     foreign = model([N("Relu", ["x"], ["y"], domain="acme", name="theirs")], [])
-    for made, code, told in ((endless, "onnx-invalid", "own.F"), (foreign, "onnx-unsupported-operator", "'theirs'")):
+    scan = onnx.parser.parse_model(
+        """<ir_version: 3, opset_import: ["" : 8]> g (float[1,5,3] x, float[1,3] s) => (float[1,3] e, float[1,5,3] y)
+        { e, y = Scan <num_scan_inputs = 1, body = b (float[3] a, float[3] i) => (float[3] o, float[3] p)
+        { o = Add(a, i) p = Identity(o) }> ("", s, x) }"""
+    )
+    batches = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 14]> g (float[2,6,4] x, float[1,5,4] w, float[1,5,5] r) => (float[2,6,1,5] y)
+        { y = RNN <hidden_size = 5, layout = 1> (x, w, r) }"""
+    )
+    for made, code, told in (
+        (endless, "onnx-invalid", "own.F"), (foreign, "onnx-unsupported-operator", "'theirs'"),
+        (scan, "onnx-unsupported-operator", "'e'"), (batches, "onnx-unsupported-operator", "layout"),
+    ):  # fmt: skip
         onnx.save(made, str(place.folder / "model.onnx"))
         for precision in ("fp32", "fp16"):
             error = place.check(source="model.onnx", precision=precision)["error"]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import List
-
-from onnx import ModelProto, NodeProto, defs, helper
+from onnx import ModelProto, helper
 
 from ..errors import ConvertError
 from . import graph
-from .schemas import CONTRIB, LIKE_THE_STANDARD, STANDARD
+from .schemas import STANDARD
 
 
 def declare(model: ModelProto) -> None:
@@ -28,17 +26,6 @@ def declare(model: ModelProto) -> None:
         )
     for domain in sorted(used - set(graph.STANDARD_DOMAINS)):
         model.opset_import.append(helper.make_opsetid(domain, 1))
-
-
-def namesakes(model: ModelProto) -> List[NodeProto]:
-    """Return the nodes of other vendors' operators that ONNX has under the same name, with another meaning."""
-    return [
-        node
-        for node in graph.nodes(model)
-        if node.domain not in STANDARD
-        and defs.has(node.op_type)
-        and not (node.domain == CONTRIB and node.op_type in LIKE_THE_STANDARD)
-    ]
 
 
 def drop_unused(model: ModelProto) -> None:
