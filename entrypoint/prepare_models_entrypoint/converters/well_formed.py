@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 from ..contract import extras, skeleton
 from ..errors import ConvertError
 from . import parser_errors
