@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ MISREAD: dict[str, tuple[onnx.ModelProto, str]] = {
     ),
     "batches": (
         parsed(
-            """<ir_version: 3, opset_import: ["" : 8]> g (float[1,5,3] x, float[1,3] s) => (float[1,3] e, float[1,5,3] y)
+            """<ir_version: 3, opset_import: ["" : 8]>
+            g (float[1,5,3] x, float[1,3] s) => (float[1,3] e, float[1,5,3] y)
             { e, y = Scan <num_scan_inputs = 1, body = b (float[3] a, float[3] i) => (float[3] o, float[3] p)
             { o = Add(a, i) p = Identity(o) }> ("", s, x) }"""
         ),

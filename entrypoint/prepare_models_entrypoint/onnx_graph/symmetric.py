@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto
 
@@ -13,7 +13,7 @@ from .graph import QUANTIZERS
 from .types import Scope
 
 _SHOWN = 5
-_UNSIGNED = {TensorProto.UINT8: "uint8", TensorProto.UINT16: "uint16", TensorProto.UINT4: "uint4"}
+_UNSIGNED: Dict[int, str] = {TensorProto.UINT8: "uint8", TensorProto.UINT16: "uint16", TensorProto.UINT4: "uint4"}
 
 
 def check(model: ModelProto) -> None:
