@@ -130,6 +130,20 @@ MISREAD: dict[str, tuple[onnx.ModelProto, str]] = {
         ),
         "nonpad_kv_seqlen",
     ),
+    "padding": (
+        parsed(
+            """<ir_version: 8, opset_import: ["" : 17]> g (float[1,1,4,4] x) => (float[1,1,3,3] y)
+            { y = MaxPool <kernel_shape = [2, 2], auto_pad = "VALID", pads = [1, 1, 1, 1]> (x) }"""
+        ),
+        "auto_pad",
+    ),
+    "signs": (
+        parsed(
+            """<ir_version: 8, opset_import: ["" : 17]> g (float[1,1,4,4] x) => (float[1,1,1,1] y)
+            { y = GlobalLpPool <p = 3> (x) }"""
+        ),
+        "signs",
+    ),
     "float64": (
         parsed('<ir_version: 8, opset_import: ["" : 17]> g (double[2] x) => (double[2] y) { y = Relu(x) }'), "float64"
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping, Optional
 
-from onnx import ModelProto, NodeProto, TensorProto, defs
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
 from ..errors import ConvertError
 from . import graph
@@ -12,6 +12,7 @@ from .schemas import CONTRIB, LIKE_THE_STANDARD, STANDARD, opsets
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SCAN_WITHOUT_BATCH = 9  # the opset from which a Scan has no axis of batches
+_SIMPLE = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRING)
 _LENGTHS = 6  # the input of Attention with the number of keys that are no padding
 _SHOWN = 5
 
@@ -65,8 +66,15 @@ def _why(node: NodeProto, versions: Mapping[str, int]) -> Optional[str]:
     if node.domain not in STANDARD:
         known = node.domain == CONTRIB and node.op_type in LIKE_THE_STANDARD
         return None if known or not defs.has(node.op_type) else f"of {node.domain}, but it goes by the name alone"
-    if node.op_type in _RECURRENT and any(each.name == "layout" and each.i for each in node.attribute):
+    has = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type in _SIMPLE}
+    if node.op_type in _RECURRENT and has.get("layout"):
         return "it ignores layout=1, and takes samples for steps"
+    if has.get("auto_pad") == b"VALID" and any(has.get("pads", ())):
+        return "it pads in spite of auto_pad=VALID"
+    if node.op_type == "GlobalLpPool" and has.get("p", 2) % 2:
+        return f"it adds powers of {has['p']} with their signs"
+    if node.op_type == "Resize" and has.get("coordinate_transformation_mode") == b"tf_half_pixel_for_nn":
+        return None if has.get("mode", b"nearest") == b"nearest" else "it reads tf_half_pixel_for_nn as half_pixel"
     if node.op_type == "Attention" and any(node.input[_LENGTHS:]):
         return "it ignores the lengths in nonpad_kv_seqlen"
     if node.op_type == "Scan" and versions[""] < _SCAN_WITHOUT_BATCH:
