@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from prepare_models_entrypoint.converters import well_formed
 from prepare_models_entrypoint.errors import ConvertError
@@ -94,6 +94,15 @@ def test_the_parser_sees_no_functions_in_fp32_either(place: Workplace) -> None:
     for name, (operators, _) in zip(names, MODELS.values(), strict=True):
         layers = [layer["name"].partition("/")[0] for layer in reports[name]["details"]["layers"]]
         assert layers == operators
+
+
+def test_the_long_name_of_the_standard_domain_will_do(place: Workplace) -> None:
+    made = model([N("MatMul", ["x", "w"], ["h"], domain="ai.onnx"), N("Relu", ["h"], ["y"])], [])
+    made.graph.initializer.append(numpy_helper.from_array(np.eye(3, dtype=np.float32), "w"))
+    del made.opset_import[:]
+    made.opset_import.append(helper.make_opsetid("ai.onnx", 17))
+    onnx.save(made, str(place.folder / "model.onnx"))
+    assert place.build(source="model.onnx", precision="fp16")["precision_proof"]["layers"] == {"fp16": 1}
 
 
 def parsed(text: str) -> onnx.ModelProto:
