@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, List, Mapping, Sequence, Tuple
 
 from .codec import ContractError
 from .kinds import ByName, ListOf, Text
-from .report import Binding, TensorNames
 from .settings import Record, setting
+
+if TYPE_CHECKING:
+    from .report import Binding, TensorNames
 
 # The names that Isaac ROS' encoders and decoders use by default for a single tensor.
 _SINGLE = {"input": "input_tensor", "output": "output_tensor"}
@@ -40,10 +42,10 @@ class RosConfig(Record):
         if unknown:
             known = ", ".join(binding["name"] for binding in bindings)
             raise ContractError(f"no binding is called {', '.join(unknown)}; the engine has {known}")
-        return TensorNames(
-            input_tensor_names=self._names("input", bindings, self.input_tensor_names),
-            output_tensor_names=self._names("output", bindings, self.output_tensor_names),
-        )
+        return {
+            "input_tensor_names": self._names("input", bindings, self.input_tensor_names),
+            "output_tensor_names": self._names("output", bindings, self.output_tensor_names),
+        }
 
     def _names(self, mode: str, bindings: Sequence[Binding], listed: Sequence[str]) -> List[str]:
         own = [binding["name"] for binding in bindings if binding["mode"] == mode]
