@@ -13,7 +13,7 @@ from ..errors import ConvertError
 DYNAMIC = -1
 
 # Names that exporters give to unknown dimensions: equal names don't mean equal sizes.
-_ANONYMOUS = r"(?i)|\?|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+"
+_ANONYMOUS = r"(?i)|\?|\*|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+"
 _BATCH = r"(?i)(.*[^a-z])?(batch|batch_?size|bs?)([^a-z].*)?"
 _IMAGE_RANK = 4
 

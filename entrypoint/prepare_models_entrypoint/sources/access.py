@@ -93,6 +93,15 @@ def _base(url: str) -> str:
     return (url if "://" in url else f"https://{url}").rstrip("/")
 
 
+def refuse_odd(secret: str, code: str, what: str) -> None:
+    """Refuse a key or token that no header can carry, before a server or a library does in other words."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise FetchError(
+            code, f"{what} holds characters that no key has",
+            hint="look for quotes, line ends or other text that was copied along with it",
+        )  # fmt: skip
+
+
 def read_secrets(file: Optional[str]) -> Secrets:
     """Read the file of secrets.
 

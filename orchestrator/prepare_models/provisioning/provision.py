@@ -170,10 +170,9 @@ class _Provisioning:
         whole_run.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
         report = whole_run.perform(chosen, aside, self.observer, started=time.time())
-        failed = {each["name"] for each in report["models"] if each["engine"] is None}
         for each in report["models"]:
-            if each["name"] in failed:
-                self.told.failed(each)
+            self.told.ran(each)
+        failed = {each["name"] for each in report["models"] if each["engine"] is None}
         return [model for model in models if model.spec.name not in failed]
 
     def _offer(self, models: Sequence[PlannedModel]) -> None:

@@ -12,7 +12,10 @@ from prepare_models_entrypoint.contract.os_limits import LIMITS
 
 from ..errors import HostError, NoRoomError, PrepareModelsError
 
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+_DENIED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR,
+    errno.EBUSY, errno.ETXTBSY, errno.ENOLCK, errno.EOPNOTSUPP,
+)  # fmt: skip
 
 
 def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
