@@ -69,13 +69,13 @@ def load(place: Path) -> Run:
         UsageError: it doesn't exist, or is not a report.
     """
     file = place / "report.json" if place.is_dir() else place
+    hint = "give a report.json that run wrote"
     try:
         return _run(schema.load(file))
-    except OSError as error:
-        problem = f"{file} can't be read: {error.strerror}"
+    except OSError as error:  # the door looks at it, too: a limit of the system has its own hint
+        raise UsageError(f"{file} can't be read: {error.strerror}", hint=hint) from None
     except ContractError as error:
-        problem = f"{file}: {error}"
-    raise UsageError(problem, hint="give a report.json that run wrote")
+        raise UsageError(f"{file}: {error}", hint=hint) from None
 
 
 def to_json(run: Run) -> str:
