@@ -55,7 +55,6 @@ def _one(bindings: Sequence[Binding], inputs: Profile, traits: Mapping[str, Trai
         raise ConvertError(
             "inputs-unknown",
             f"the model has no input {', '.join(_quoted(unknown))}; its inputs are {_listing(network) or 'none'}",
-            hint="use the model's own input names under inputs:",
         )
     asked = [_Asked(name, shape, traits.get(name, Traits())) for name, shape in network.items() if name not in inputs]
     missing = [each for each in asked if each.needed]
