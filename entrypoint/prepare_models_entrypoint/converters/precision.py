@@ -159,7 +159,7 @@ def prove(
 ) -> PrecisionProof:  # fmt: skip
     """Return what was asked for, what was delivered and how. Without evidence, only fp32 counts as delivered.
 
-    ``kept``: the layers that stay in fp32. ``computing``: the compute layers that do, harmless ones included.
+    ``kept``: the layers that stay in fp32. ``computing``: those to name in an error, harmless ones included.
 
     Raises:
         ConvertError: the engine did not get the precision asked for, and fallback is not allowed.

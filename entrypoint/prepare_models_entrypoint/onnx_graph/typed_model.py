@@ -75,7 +75,7 @@ class TypedModel:
         kept = [layer for layer, node in zip(layers, self.kept) if not node.harmless]
         proven = prove(
             job.precision, rule, self.evidence, allow_fallback=job.allow_fallback, calibration=self.calibration,
-            kept=kept, computing=[layer for layer in layers if layer["op_type"] in graph.COMPUTE],
+            kept=kept, computing=[layer for layer in layers if layer["op_type"] in graph.COMPUTE] or kept or layers,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
         return proven
