@@ -14,7 +14,7 @@ import types
 import typing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
 
 from .codec import ContractError
 from .files import read_small
@@ -45,7 +45,8 @@ def loads(data: Union[str, bytes]) -> Any:
         ContractError: it is not JSON, is nested too deeply, or has more than three million values.
     """
     try:
-        text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
+        raw = data.encode("utf-8") if isinstance(data, str) else data
+        text = raw.decode(json.detect_encoding(raw))
         too_many = len(text) > _MOST_VALUES and sum(map(text.count, ",[{")) > _MOST_VALUES
         document = None if too_many else json.loads(text)
         if "\\u" in text:
@@ -74,6 +75,16 @@ def read(kind: Type[T], value: object, what: str) -> T:
         raise ContractError(f"{what}{''.join(reversed(misfit.path))}: {misfit}") from None
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
+
+
+def check_version(document: Mapping[str, object], wanted: int, what: str) -> None:
+    """Check the version that a document says it has.
+
+    Raises:
+        ContractError: it is another one.
+    """
+    if document.get("schema_version") != wanted:
+        raise ContractError(f"{what}: schema version {document.get('schema_version')}, expected {wanted}")
 
 
 def empty(kind: Type[T]) -> T:
