@@ -202,7 +202,8 @@ def test_a_broken_memory_only_costs_a_reading(tmp_path: Path) -> None:
 def test_a_broken_entry_only_costs_a_reading(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"one")
-    for entry in (5, [], ["a"], [5, "f"], [[], 5], {}, "ab", None):
+    broken: list[object] = [5, [], ["a"], [5, "f"], [[], 5], {}, "ab", None]
+    for entry in broken:
         document = {"sha256": {str(file): entry}, "external_data": {str(file): entry}, "sources": {"id": entry}}
         (tmp_path / "digests.json").write_text(json.dumps(document), encoding="utf-8")
         known = Digests(tmp_path / "digests.json")
