@@ -29,6 +29,7 @@ SAMPLES = 2  # for measuring ranges; with the run beside the narrow model, the m
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
+_BYTES_OF_LAYERS = 64 << 30  # the same, with single layers narrow, on each sample
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
 _SHARE_OF_CALM = 0.25  # of these, where outputs are far from any threshold on the first samples
 _HELD_BYTES = 256 << 20  # of outputs of the source on these
@@ -231,7 +232,7 @@ class _Search:
             if index != best.worst and not self._compared(self.keep, [index]).doubtful:
                 continue  # it tells nothing of what has to stay
             spread.learn(
-                dict(self.source.feeds[index]), min(_MOST_RUNS, int(_BYTES / max(1, half_a_run))), narrow,
+                dict(self.source.feeds[index]), min(_MOST_RUNS, int(_BYTES_OF_LAYERS / max(1, half_a_run))), narrow,
                 lambda outputs, own=right[index]: self.judge([(own, outputs)], right).error,  # type: ignore[misc]
             )  # fmt: skip
         self.learnt = len(self.source.feeds)
