@@ -198,6 +198,8 @@ class _Search:
 
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
+        if self.spread is not None:
+            return self._spread(first)
         if self.spoilt is None:
             self.spoilt = self._spoilt(first)
         spoilt = self.spoilt
@@ -207,7 +209,7 @@ class _Search:
             if not best.is_right() and not self._is_spent():
                 form = self._with(ways, spoilt, depths)
                 best, chosen = (form, depths) if form.merit() < best.merit() else (best, chosen)
-        for name in reversed(list(chosen)[-_DROPPED:]) if best.is_right() and len(chosen) > 1 else ():
+        for name in reversed(list(chosen)[-_DROPPED:]) if self._is_settled(best) and len(chosen) > 1 else ():
             fewer = {each: depth for each, depth in chosen.items() if each != name}
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
