@@ -1,12 +1,11 @@
 """What a farm costs and gains: two workers against one on CPU-bound builds, and 1,000 tasks that do nothing.
 
-Each worker has a core of its own: a build would use the other's, too.
-
-Run it in the environment of ``nox -s farm``, on a machine that is free: python benchmarks/farm.py
+Run it in the environment of ``nox -s farm``, on a machine that is free: python benchmarks/farm.py [--rounds 3]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import sys
@@ -17,28 +16,32 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests import networks  # after the path to it is set
+import networks  # beside this file
 from tests.farm.processes import Farm, farm  # after the path to it is set
 
 from prepare_models.executors.options import FarmOptions  # after the path to it is set
 from prepare_models.farm.cluster import Cluster, Want  # after the path to it is set
 
-BUILDS, TASKS, THREADS = 8, 1000, 128
-CLASS = "bench"
+BUILDS, TASKS, THREADS = 6, 1000, 128
+ONE, TWO = "one-worker", "two-workers"  # device classes
 
 
 def nothing(order: int) -> int:
     return order
 
 
-def builds_s(site: Farm, client: str) -> float:
+def builds_s(site: Farm, device: str, seed: int) -> float:
     """Return the seconds from the first build to the end of the last, without the client's start."""
-    started: list[float] = []
-    run = site.run(client)
+    models = []
+    for number in range(seed, seed + BUILDS):
+        networks.deep(site.folder / f"net{number}.onnx", seed=number)
+        models.append({"name": f"net{number}", "source": f"net{number}.onnx"})
+    site.manifest(*models, targets={"t": device})
+    run = site.run(f"client{seed}")
     run.until(lambda text: '"on ' in text)
-    started.append(time.monotonic())
+    started = time.monotonic()
     assert run.wait() == 0, run.text()
-    return time.monotonic() - started[0]
+    return time.monotonic() - started
 
 
 def task_ms(site: Farm) -> list[float]:
@@ -47,31 +50,29 @@ def task_ms(site: Farm) -> list[float]:
     for turn in range(3):
         start = time.monotonic()
         with ThreadPoolExecutor(THREADS) as pool:
-            wants = [Want(f"nothing-{turn}-{index}", CLASS, -index) for index in range(TASKS)]
+            wants = [Want(f"nothing-{turn}-{index}", ONE, -index) for index in range(TASKS)]
             assert list(pool.map(lambda want: cluster.perform(nothing, 1, want, print), wants)) == [1] * TASKS
         found.append((time.monotonic() - start) / TASKS * 1000)
     return found
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="farm-") as name, farm(Path(name), f"file://{name}/store") as site:
-        folder = Path(name)
-        times: dict[int, float] = {}
-        for workers in (1, 2):
-            cores = os.sched_getaffinity(0)
-            os.sched_setaffinity(0, {sorted(cores)[workers - 1]})  # the worker inherits it
-            site.worker(f"w{workers}", "--target", CLASS)
-            os.sched_setaffinity(0, cores)
-            site.ready()
-            models = []
-            for index in range(BUILDS):
-                model = f"net{workers}-{index}"
-                networks.heavy(folder / f"{model}.onnx", layers=60 + workers + 2 * index)
-                models.append({"name": model, "source": f"{model}.onnx"})
-            site.manifest(*models, targets={"t": CLASS})
-            times[workers] = builds_s(site, f"client{workers}")
-        sys.stdout.write(f"{BUILDS} builds: 1 worker {times[1]:.1f} s, 2 workers {times[2]:.1f} s\n")
-        sys.stdout.write(f"ratio {times[1] / times[2]:.2f}\n")
+        for worker, device in (("a", ONE), ("b", TWO), ("c", TWO)):
+            site.worker(worker, "--target", device)
+        site.ready()
+        ratios = []
+        for turn in range(rounds):
+            one, two = (builds_s(site, device, 10 * (2 * turn + half)) for half, device in enumerate((ONE, TWO)))
+            ratios.append(one / two)
+            sys.stdout.write(
+                f"{BUILDS} builds on {len(os.sched_getaffinity(0))} cores at load {os.getloadavg()[0]:.1f}: "
+                f"1 worker {one:.1f} s, 2 workers {two:.1f} s, ratio {ratios[-1]:.2f}\n"
+            )
+        sys.stdout.write(f"ratio {statistics.median(ratios):.2f}, median of {rounds}\n")
         sys.stdout.write(f"a task that does nothing: {statistics.median(task_ms(site)):.1f} ms, median of 3\n")
 
 

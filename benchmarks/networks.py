@@ -135,4 +135,13 @@ def vit(path: Path) -> None:
     graph.save(path, [1, 3, 224, 224], "scores")
 
 
+def deep(path: Path, *, seed: int, blocks: int = 40) -> None:
+    """Write a thin transformer whose small weights (width 32) take seconds of one processor to compile, 1x32x32."""
+    graph, width, x = Graph(seed), 32, "input"
+    for _ in range(blocks):
+        x = graph.node("Add", x, _attention(graph, _norm(graph, x, width), width, width, heads=2))
+        x = graph.node("Add", x, _linear(graph, _gelu(graph, _norm(graph, x, width)), width, width))
+    graph.save(path, [1, width, width], "output")
+
+
 NETWORKS: dict[str, Callable[[Path], None]] = {"small": small, "cnn": cnn, "vit": vit}

@@ -195,17 +195,15 @@ def _line(label: str, of: Result) -> str:
 def measure(rounds: int) -> Iterator[tuple[str, str]]:
     """Yield what single operations cost here, the best of some rounds."""
     sys.path.insert(0, str(ROOT))
-    from tests.farm.fresh import FreshS3
-    from tests.farm.store_server import BUCKET
+    from tests.farm.store_server import BUCKET, s3
     from tests.farm.test_shared_store import built
 
     from prepare_models.store import open_store
     from prepare_models.store.shared import SharedStore
     from prepare_models_entrypoint.contract.files import sha256_file
 
-    server = FreshS3()
-    os.environ.update(server.variables)
-    with tempfile.TemporaryDirectory() as folder:
+    with s3() as server, tempfile.TemporaryDirectory() as folder:
+        os.environ.update(server.variables)
         os.environ["PREPARE_MODELS_CACHE_DIR"] = f"{folder}/cache"
         entry, shared, store = built(Path(folder) / "host"), SharedStore(server.url), open_store()
         keys = [f"{number:064x}" for number in range(1000)]
@@ -226,7 +224,6 @@ def measure(rounds: int) -> Iterator[tuple[str, str]]:
         record = shared.offers([entry.key])[entry.key].files["record.json"]
         places = (f"{BUCKET}/site/engines/{entry.key}.json", f"{BUCKET}/site/objects/{record}")
         yield "bytes of an entry and a record", str(sum(server.files().info(place)["size"] for place in places))
-    server.close()
     yield from _runs(rounds)
 
 

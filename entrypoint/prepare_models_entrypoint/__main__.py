@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Type, TypeVar
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
@@ -22,7 +22,13 @@ from .contract.launch import NICE_VARIABLE
 from .events import Events
 from .processes import die_with_parent
 
+if TYPE_CHECKING:
+    from .contract.settings import Document
+
+D = TypeVar("D", bound="Document")
+
 _GIVES_WAY = 19
+_NOT_READ = 2  # exit status for a job that can't be read
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -142,11 +148,9 @@ def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:
     from .contract.job import Job
     from .contract.report import FAILED, SCHEMA_VERSION
 
-    try:
-        job = Job.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{job_file}: {error}\n")
-        return 2
+    job = _read(job_file, Job)
+    if job is None:
+        return _NOT_READ
     from .pipeline import prepare
 
     info = runtime.probe()
@@ -167,16 +171,23 @@ def fetch_job(job_file: Path, parent: Optional[int]) -> int:
     from .contract.fetch import FetchJob
     from .download.batch import fetch_all
 
-    try:
-        job = FetchJob.from_dict(json.loads(job_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"{job_file}: {error}\n")
-        return 2
+    job = _read(job_file, FetchJob)
+    if job is None:
+        return _NOT_READ
     # Immediately: what threads have written is kept and continued later, and further work would be discarded.
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     good = fetch_all(job, events)
     events.emit(event.CLOSED)
     return 0 if good else 1
+
+
+def _read(file: Path, kind: Type[D]) -> Optional[D]:
+    """Return the job in a file; None, and why on standard error, if it can't be read."""
+    try:
+        return kind.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{file}: {error}\n")
+        return None
 
 
 def restore_all() -> int:

@@ -61,14 +61,19 @@ _KEPT = re.compile(
 _DESCRIPTOR = r"/(?:proc/self|dev)/fd/(\d+)"
 _UNCONFINED = "PREPARE_MODELS_UNCONFINED"  # 1 skips what may interfere with a driver, 0 applies it on a Jetson, too
 _UNTRIED = ("nvhost*", "nvmap", "nvgpu", "dxg")
-_secrets: Set[int] = set()
+_withheld: Set[int] = set()
 
 
 def note_secret(path: str) -> None:
     """Remember that a file contains a secret; if it is a descriptor of this process, ``confine`` closes it."""
     match = re.fullmatch(_DESCRIPTOR, path)
     if match:
-        _secrets.add(int(match[1]))
+        withhold(int(match[1]))
+
+
+def withhold(descriptor: int) -> None:
+    """Have ``confine`` close a descriptor of this process, which no model may use."""
+    _withheld.add(descriptor)
 
 
 def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
@@ -85,7 +90,7 @@ def confine(reach: Optional[Reach], *, private: Path) -> Confinement:
     for name in ("TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CUDA_CACHE_PATH"):
         os.environ[name] = str(private)
     tempfile.tempdir = None  # makes tempfile look it up again
-    for descriptor in _secrets:
+    for descriptor in _withheld:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Union
 
+from .contract import extras
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
 from .contract.files import NO_ROOM, no_room
+from .contract.os_limits import LIMITS
 from .masking import mask
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class StageError(Exception):
             raise ValueError(f"unknown error code {code}")
         self.code = code
         self.message = message
-        self.hint = hint or ERRORS[code].hint
+        self.hint = hint or ERRORS[code].advice
         self.retryable = retryable
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
@@ -100,7 +102,7 @@ def from_os_error(error: OSError) -> StageError:
     where = error.filename2 or error.filename or "the models or cache directory"
     if error.errno in NO_ROOM:
         text = no_room(error.filename2 or error.filename)
-        return StageError("disk-full", text, hint="free disk space there, then run again", retryable=True)
+        return StageError("disk-full", text, retryable=True)
     if error.errno == errno.ENAMETOOLONG:
         return StageError(
             "output-not-writable",
@@ -108,26 +110,13 @@ def from_os_error(error: OSError) -> StageError:
             hint="fetch it from a shorter URL, or put it there by hand",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-        return StageError(
-            "output-not-writable",
-            f"{where} can't be written: {os.strerror(error.errno)}",
-            hint="choose another --models-dir or cache directory, or give this user write access",
-        )
+        return StageError("output-not-writable", f"{where} can't be written: {os.strerror(error.errno)}")
     if error.errno == errno.EINVAL and error.filename:
         return StageError("source-unreadable", f"{where}: {error.strerror}", hint="give the path of a regular file")
-    if error.errno in _LIMITS:
-        code, what, hint = _LIMITS[error.errno]
-        return StageError(code, f"{what}: {where}", hint=hint, retryable=True)
+    limit = LIMITS.get(error.errno or 0)
+    if limit is not None:
+        return StageError(limit.code, f"{limit.what}: {where}", hint=limit.fix, retryable=True)
     return StageError("internal", f"{type(error).__name__}: {error}", hint="please report this")
-
-
-_LIMITS = {
-    errno.EFBIG: ("output-not-writable", "a file exceeds the limit of this shell", "raise it: ulimit -f unlimited"),
-    errno.EMFILE: ("out-of-memory", "too many open files", "raise the limit: ulimit -n 4096, or use --jobs 1"),
-    errno.ENFILE: ("out-of-memory", "too many open files on this machine", "end other programs"),
-    errno.ENOMEM: ("out-of-memory", "no memory left", "end other programs, or add swap, then run again"),
-    errno.EIO: ("output-not-writable", "a disk or its connection failed", "look for disk errors: sudo dmesg"),
-}
 
 
 def outcome(
@@ -153,6 +142,31 @@ def outcome(
     return None
 
 
+Kind = TypeVar("Kind", bound=StageError)
+
+
+def missing(kind: Type[Kind], what: str, extra: str, why: Union[ImportError, str]) -> Kind:
+    """Return the error for an extra that is not installed; see ``extras.missing``."""
+    lacking = extras.missing(what, extra, why)
+    return kind("module-missing", lacking.message, hint=lacking.hint)
+
+
+def reported(error: ErrorInfo, kind: Type[StageError]) -> StageError:
+    """Return the error that a process reported which a model may have taken over."""
+    if error["code"] not in CODES:
+        return taken_over(f"error has the code {error['code']!r}")
+    return kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+
+
+def taken_over(what: str) -> ConvertError:
+    """Return the error for what no process of this package reports."""
+    return ConvertError(
+        "build-crashed",
+        f"the process that works on the model can't be believed: its {what}",
+        hint="the model may have taken it over: use the model only if you trust where it comes from",
+    )
+
+
 _NO_MEMORY = ConvertError(
     "out-of-memory", "the process ran out of memory", hint="close other programs, or use a machine with more memory"
 )
@@ -162,8 +176,4 @@ def from_external_data(error: ExternalDataError) -> ConvertError:
     """Turn the refusal of a model's weights files into an error that says what to do."""
     if isinstance(error, UnreadableError):
         return ConvertError("onnx-invalid", str(error), hint="download or export the file again")
-    return ConvertError(
-        "onnx-external-data",
-        str(error),
-        hint="download the weights files of the model, too, and keep them in its folder under their own names",
-    )
+    return ConvertError("onnx-external-data", str(error))

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Optional, TextIO
 
+from .confinement import withhold
 from .contract.event import Event
 
 
@@ -23,6 +24,7 @@ class Events:
     def on_stdout(cls) -> Events:
         """Reserve standard output for events: from now on, anything else printed there goes to standard error."""
         stream = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+        withhold(stream.fileno())  # a model could tell of other models
         os.dup2(2, 1)
         return cls(stream)
 

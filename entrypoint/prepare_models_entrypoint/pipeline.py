@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import resource
-import shutil
 import time
 import traceback
 from pathlib import Path
@@ -16,7 +15,7 @@ from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
 from .contract.external_errors import ExternalDataError
-from .contract.files import partial_file, read_small, sha256_file, write_own
+from .contract.files import partial_file, read_small, sha256_file, take, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
@@ -72,11 +71,7 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
         run.fail(from_os_error(error))
     except Exception as error:  # noqa: BLE001  # a bug in one model's work must not take the other models along
         traceback.print_exc()
-        run.fail(
-            StageError(
-                "internal", mask(f"{type(error).__name__}: {error}"), hint="please report this, with the traceback"
-            )
-        )
+        run.fail(StageError("internal", mask(f"{type(error).__name__}: {error}")))
     events.emit(event.MODEL_FINISHED, model=model.name, status=run.report["status"])
     return run.report
 
@@ -97,6 +92,7 @@ class _Run:
         self.report["stages"] = [StageResult(**stage) for stage in model.done]  # type: ignore[typeddict-item]  # as the fetch container reported them
         self.log = Path(job.cache_dir) / "logs" / f"{job.run_id}-{model.name}.log"
         self.rescued = False
+        self.own = True  # whether the engine is one that this run builds
 
     def all_stages(self) -> None:
         if "fetch" in self.job.stages:
@@ -248,7 +244,7 @@ class _Run:
                 model, fetched["model"].path, plan,
                 means=means_of(self.report), findings=of_proof(self.report["precision_proof"]),
                 runtime=self.runtime, work_dir=work, cache_file=cache, timing_dir=self._timing_dir,
-                rescued=self.rescued,
+                rescued=self.rescued, own=self.own,
             )  # fmt: skip
             self.report["verification"] = verification
             error = refusal(verification)
@@ -269,13 +265,9 @@ class _Run:
         self.stage = "verify"
         record = read_record(self.output_dir)
         if record is None or not (self.output_dir / PLAN).is_file():
-            raise StageError(
-                "engine-missing",
-                f"{self.output_dir} has no engine with its report",
-                hint="prepare-models run builds it",
-            )
+            raise StageError("engine-missing", f"{self.output_dir} has no engine with its report")
         self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
-        self.rescued = _was_rescued(record["warnings"])
+        self.rescued, self.own = _was_rescued(record["warnings"]), record["origin"] is None
         self.model = dataclasses.replace(self.model, verify=self.model.judged or VerifyConfig())
         cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
         self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
@@ -378,10 +370,11 @@ class _Run:
 
     def _keep_log(self, build_log: Path) -> None:
         """Keep the builder's output of a failed build; a good build's log says nothing that the report doesn't."""
-        if self.report["engine"] is None and build_log.is_file() and not build_log.is_symlink():
+        if self.report["engine"] is None:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(str(build_log), str(self.log))
-            self.report["log"] = str(self.log)
+            with contextlib.suppress(OSError):  # there is none, or the model put something else in its place
+                take(build_log, self.log)
+                self.report["log"] = str(self.log)
 
 
 def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:

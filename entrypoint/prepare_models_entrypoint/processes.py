@@ -27,6 +27,7 @@ _AGAIN_S = 0.05
 _PR_SET_NAME = 15
 _TAIL_BYTES = 4096
 _PIECE_BYTES = 65536
+_LONGEST_LINE = 1 << 20
 # A confined process may have put a link or a pipe in place of the next one's log.
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -50,35 +51,48 @@ def show_as(name: str) -> None:
 
 
 class Ended(NamedTuple):
-    """How a child ended. ``signal`` is set if one killed it. ``peak_rss_bytes``: its own, without its children's."""
+    """How a child ended. ``signal`` is set if one killed it. ``peak_rss_bytes``: its own, without its children's.
+
+    nonsense: what it reported that it could not have, for which it was killed.
+    """
 
     exit_code: int
     signal: Optional[signal.Signals]
     timed_out: bool
     peak_rss_bytes: int
+    nonsense: Optional[str] = None
 
 
 class Silence(NamedTuple):
     """A callback, called with the seconds since the last line each time that ``every_s`` more have passed."""
 
-    every_s: float
-    call: Callable[[float], None]
+    every_s: Optional[float] = None
+    call: Callable[[float], None] = lambda _: None
 
     def lines(self, stream: BinaryIO) -> Iterator[bytes]:
-        """Yield the lines of a pipe."""
+        """Yield the lines of a pipe.
+
+        Raises:
+            ContractError: one is longer than any that this package writes.
+        """
         poll, rest, heard = select.poll(), b"", time.monotonic()
         poll.register(stream.fileno(), select.POLLIN)
         while True:
-            if not poll.poll(self.every_s * 1000):
+            if not poll.poll(None if self.every_s is None else self.every_s * 1000):
                 self.call(time.monotonic() - heard)
                 continue
             piece, heard = os.read(stream.fileno(), _PIECE_BYTES), time.monotonic()
             if not piece:
                 break
             *whole, rest = (rest + piece).split(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                raise ContractError(f"a line of more than {_LONGEST_LINE} bytes")
             yield from (line + b"\n" for line in whole)
         if rest:
             yield rest
+
+
+_ALL_SILENT = Silence()
 
 
 def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]) -> Ended:
@@ -87,7 +101,7 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
     Args:
         argv: the program and its arguments.
         log: file that receives standard output and standard error.
-        on_line: called with each reported line.
+        on_line: called with each reported line; a ContractError means that a hostile model must have written it.
         timeout_s: seconds after which the child and all its descendants are killed.
     """
     reader, writer = os.pipe()
@@ -102,14 +116,14 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
         finally:
             os.close(writer)
         child.returncode = -signal.SIGKILL  # reaped here, so Popen should not wait for it again
-        ended = _attend(child.pid, lines, on_line, timeout_s, strays)
+        ended = _attend(child.pid, _ALL_SILENT.lines(lines), on_line, timeout_s, strays)
         child.returncode = ended.exit_code
         return ended
 
 
 def supervise_fork(
     work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
-    silence: Optional[Silence] = None,
+    silence: Silence = _ALL_SILENT,
 ) -> Ended:  # fmt: skip
     """Like ``supervise``, for a function of this package: its process is a fork of this one.
 
@@ -126,7 +140,7 @@ def supervise_fork(
     with os.fdopen(reader, "rb") as lines:
         with contextlib.suppress(OSError):
             os.setpgid(child, child)  # the child does the same, whichever is first
-        return _attend(child, silence.lines(lines) if silence else lines, on_line, timeout_s, strays)
+        return _attend(child, silence.lines(lines), on_line, timeout_s, strays)
 
 
 def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
@@ -186,10 +200,15 @@ class Strays:
 def _attend(
     child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float], strays: Strays
 ) -> Ended:
+    nonsense = None
     try:
         with _deadline(child, timeout_s, strays) as expired:
-            for line in lines:
-                on_line(line)
+            try:
+                for line in lines:
+                    on_line(line)
+            except ContractError as error:
+                nonsense = str(error)
+                os.killpg(child, signal.SIGKILL)
             # It is reaped after the deadline is cancelled: until then its id can't be reused by another process.
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
@@ -202,7 +221,7 @@ def _attend(
     exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     killer = signal.Signals(-exit_code) if exit_code < 0 else None
     timed_out = expired.is_set() and killer == signal.SIGKILL
-    return Ended(exit_code, killer, timed_out, usage.ru_maxrss * 1024)
+    return Ended(exit_code, killer, timed_out, usage.ru_maxrss * 1024, nonsense)
 
 
 @contextlib.contextmanager

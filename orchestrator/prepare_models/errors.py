@@ -4,6 +4,7 @@ PrepareModelsError
   UsageError            2   the command line can't be followed
     ManifestError       2   the manifest can't be read as one; carries every problem with its line
   HostError             3   this machine can't do what was asked
+    ExtraMissingError   3   an extra of this tool is not installed
     NoRoomError         3   a disk is full; of one model it is part of the report, as other failures are
     FarmError           3   a farm does not do what is needed; carries a code of its own
   KeyUnavailableError   1   the key of one model is not where the manifest says
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from prepare_models_entrypoint.contract.extras import Missing
     from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
     from .support.page import Message
@@ -51,7 +53,7 @@ def _hint(code: str) -> str:
     """Return the default hint of an error code."""
     from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as successful commands don't need it
 
-    return ERRORS[code].hint
+    return ERRORS[code].advice
 
 
 class PrepareModelsError(Exception):
@@ -70,9 +72,9 @@ class PrepareModelsError(Exception):
         """Return the error as messages for people: each problem, in the layout that all errors have."""
         return [_message("error", self.code, self.about, self.message, self.hint)]
 
-    def diagnostics(self) -> str:
-        """Return the error's text as shown."""
-        return "\n".join(map(str, self.shown()))
+    def info(self, stage: str | None = None) -> ErrorInfo:
+        """Return the error in the form that documents have."""
+        return {"code": self.code, "stage": stage, "message": self.message, "hint": self.hint, "retryable": False}
 
     def to_dict(self) -> dict[str, object]:
         """Return the document that ``--json`` prints instead of a result."""
@@ -80,10 +82,15 @@ class PrepareModelsError(Exception):
             {"code": each.code, "about": each.about, "message": each.message, "hint": each.hint}
             for each in self.shown()
         ]
-        error = {
-            "code": self.code, "stage": None, "message": self.message, "hint": self.hint, "retryable": False,
-        }  # fmt: skip
-        return {"error": error, "problems": problems, "exit_status": self.exit_code}
+        return {"error": self.info(), "problems": problems, "exit_status": self.exit_code}
+
+
+class CodedError(PrepareModelsError):
+    """An error of one of several codes. ``hint``: by default the code's own."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _hint(code))
+        self.code = code
 
 
 class UsageError(PrepareModelsError):
@@ -132,26 +139,25 @@ class HostError(PrepareModelsError):
     code = "environment"
 
 
+class ExtraMissingError(HostError):
+    """An extra of this tool is not installed."""
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__(missing.message, hint=missing.hint)
+
+
 class NoRoomError(HostError):
     """A disk is full, or has less room than is needed."""
 
     code = "disk-full"
 
 
-class ContainerError(HostError):
+class ContainerError(CodedError, HostError):
     """A container engine, image or GPU can't do what is needed. ``code`` says which."""
 
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _hint(code))
-        self.code = code
 
-
-class FarmError(HostError):
+class FarmError(CodedError, HostError):
     """A farm, or a worker of it, does not do what is needed. ``code`` says which."""
-
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _hint(code))
-        self.code = code
 
 
 class KeyUnavailableError(PrepareModelsError):
@@ -187,12 +193,8 @@ class LicenceError(PrepareModelsError):
     code = "licence-not-accepted"
 
 
-class ReleaseError(PrepareModelsError):
+class ReleaseError(CodedError):
     """Releases of a model can't be written, switched or rolled back. ``code`` says why."""
-
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _hint(code))
-        self.code = code
 
 
 class LockError(PrepareModelsError):
@@ -233,32 +235,23 @@ class SourcesError(PrepareModelsError):
         return [of_error(error, source) for source, error in self.failed]
 
 
-class BundleError(PrepareModelsError):
+class BundleError(CodedError):
     """A bundle is damaged or incomplete, or something for it is not available. ``code`` says which."""
 
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _hint(code))
-        self.code = code
 
-
-class SharedStoreError(PrepareModelsError):
+class SharedStoreError(CodedError):
     """A shared store can't be reached, or an engine in it must not be used. ``code`` says which."""
 
     UNREACHABLE, DAMAGED, UNTRUSTED = CODES = (
         "shared-store-unreachable", "shared-engine-damaged", "shared-engine-untrusted",
     )  # fmt: skip
 
-    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _hint(code))
-        self.code = code
 
-
-class SignatureError(PrepareModelsError):
+class SignatureError(CodedError):
     """A bundle, lock or list of keys is not signed by a trusted key, or is older than the last accepted one."""
 
     def __init__(self, kind: str, message: str, *, hint: str = "") -> None:
-        self.code = f"{kind}-signature"
-        super().__init__(message, hint=hint or _hint(self.code))
+        super().__init__(f"{kind}-signature", message, hint=hint)
 
 
 class InterruptedRunError(PrepareModelsError):

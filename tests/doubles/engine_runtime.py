@@ -54,11 +54,15 @@ def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
         self.logger: Any = logger
+        self.engine_host_code_allowed = False
 
     def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
         told = json.loads(plan[64:].decode("utf-8"))
         if told.get("crash"):
             os.kill(os.getpid(), signal.SIGSEGV)
+        if told.get("version_compatible") and not self.engine_host_code_allowed:
+            self.logger.log(ILogger.Severity.ERROR, "engine_host_code_allowed is false")
+            return None
         if "refused" in told:
             self.logger.log(ILogger.Severity.ERROR, told["refused"])
             return None

@@ -73,7 +73,7 @@ def test_reading_an_onnx_file_takes_one_small_extra(bare: Path, place: Workplace
 
     refused = inspect()
     assert refused.returncode == 1
-    assert "error [module-missing] net.onnx, inspect: reading ONNX needs the module" in refused.stderr
+    assert "error [module-missing] net.onnx, inspect: reading ONNX needs onnx, which is not installed" in refused.stderr
     assert refused.stderr.rstrip().endswith(f"-> {bare} -m pip install '{ROOT}[inspect]'")
     uv = str(Path(sys.executable).parent / "uv")
     subprocess.run([uv, "pip", "install", "-q", "-p", str(bare), f"{ROOT}[inspect]"], check=True)

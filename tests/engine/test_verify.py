@@ -166,7 +166,7 @@ def test_samples_have_the_types_of_the_engines_inputs(tmp_path: Path, monkeypatc
         node.input[:] = ["wide" if name == half.graph.input[0].name else name for name in node.input]
     half.graph.node.insert(0, entry)
     onnx.save(half, str(tmp_path / "half.onnx"))
-    monkeypatch.setattr(runners, "engine_of", lambda *_: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: runners.Engine(object(), None))
     monkeypatch.setattr(runners, "engine_runner", lambda *_: engine_double(tmp_path / "half.onnx"))
     made = requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
     assert (made["verdict"], made["candidate"]) == ("passed", "engine")
@@ -185,7 +185,7 @@ def test_cudas_runtime_that_is_missing_is_named(tmp_path: Path, monkeypatch: pyt
 def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> Any:
     """Compare a network with a double of an engine that multiplies its answer by ``factor``."""
     source = networks.conv(tmp_path / "net.onnx")
-    monkeypatch.setattr(runners, "engine_of", lambda *_: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: runners.Engine(object(), None))
     monkeypatch.setattr(runners, "engine_runner", lambda *_: engine_double(source, factor))
     return requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
 
@@ -331,3 +331,13 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(VerifyError) as caught:
         needs.check_modules()
     assert (caught.value.code, caught.value.hint) == ("module-missing", extras.install("verify"))
+
+
+def test_a_scalar_input_stays_an_array_and_serves_all_samples(tmp_path: Path) -> None:
+    inputs = [("x", np.float32, (1, 3)), ("flag", np.bool_, ()), ("count", np.int64, ())]
+    np.savez(str(tmp_path / "s.npz"), x=np.ones((4, 3)), flag=True, count=np.int32(2))
+    for config in (VerifyConfig(count=4), VerifyConfig(npz=str(tmp_path / "s.npz"))):
+        feeds = list(samples.feeds(config, inputs)[1])
+        assert len(feeds) == 4
+        kinds = {(name, type(value), value.dtype, value.shape) for feed in feeds for name, value in feed.items()}
+        assert kinds == {(name, np.ndarray, np.dtype(kind), shape) for name, kind, shape in inputs}

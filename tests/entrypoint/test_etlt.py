@@ -132,7 +132,7 @@ def codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "__init__.py").write_text("")
     (package / "tao_codec.py").write_text(CODEC.format(told=str(tmp_path / "told")))
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setattr(confinement, "_secrets", set())  # the number of a descriptor is another file's afterwards
+    monkeypatch.setattr(confinement, "_withheld", set())  # the number of a descriptor is another file's afterwards
     for name in [name for name in sys.modules if name.startswith("eff_tao_encryption")]:
         monkeypatch.delitem(sys.modules, name)
     return tmp_path / "told"

@@ -148,7 +148,8 @@ def test_modes_follow_the_umask(tmp_path: Path, umask: int, expected: int) -> No
 
 @pytest.mark.usefixtures("no_umask")
 def test_a_private_file_stays_private_without_a_umask(tmp_path: Path) -> None:
-    write_atomic(tmp_path / "request.json", b"x", mode=0o600)
+    with atomic_file(tmp_path / "request.json", mode=0o600) as stream:
+        stream.write(b"x")
     assert mode_of(tmp_path / "request.json") == 0o600
 
 

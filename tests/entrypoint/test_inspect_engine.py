@@ -66,6 +66,15 @@ def describe(folder: Path, here: RuntimeInfo = HERE, **told: Any) -> Dict[str, A
     return plan_file.describe(file, layers=True, here=here)
 
 
+def test_code_in_an_engine_runs_only_if_it_was_built_here(tmp_path: Path) -> None:
+    document = describe(tmp_path, engine=ENGINE, version_compatible=True)
+    assert (document["runs_here"], document["io"]) == (False, None)
+    plan = tmp_path / "model.plan"
+    for model, why_not in ((None, "engine_host_code_allowed is false"), (job(tmp_path), None)):
+        answer, _ = built_plan.load_engine(plan, tmp_path, model=model, module="tensorrt")
+        assert answer["why_not"] == why_not
+
+
 def test_a_loaded_engine_tells_bindings_profiles_memory_and_layers(tmp_path: Path) -> None:
     document = describe(tmp_path, engine=ENGINE)
     assert document["runs_here"] is True

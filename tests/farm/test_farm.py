@@ -117,7 +117,7 @@ def test_a_half_written_object_and_a_busy_store_are_named(site: Farm, server: S3
     _ = files.pipe(place, whole) if files else objects.write_bytes(whole)
 
     if server is not None:
-        server.busy = True
+        server.refuse(1000)
     else:
         (site.folder / "store").rename(site.folder / "away")
         (site.folder / "store").write_text("no directory")
@@ -125,7 +125,7 @@ def test_a_half_written_object_and_a_busy_store_are_named(site: Farm, server: S3
     assert report.failed[0]["error"] is not None
     assert report.failed[0]["error"]["code"] == "shared-store-unreachable"
     if server is not None:
-        server.busy = False
+        server.refuse(0)
     else:
         (site.folder / "store").unlink()
         (site.folder / "away").rename(site.folder / "store")

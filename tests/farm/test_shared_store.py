@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import functools
+import getpass
 import http.server
 import json
+import os
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from prepare_models.errors import SharedStoreError, UsageError
@@ -20,8 +25,8 @@ from prepare_models.signing import trust
 from prepare_models.store import CALIBRATION, PLAN, Entry, Store, open_store
 from prepare_models.store.shared import SharedStore
 from prepare_models.support import paths
-from tests.farm.fresh import FreshS3, fresh_s3
-from tests.farm.store_server import BUCKET
+from tests.farm import store_server
+from tests.farm.store_server import BUCKET, S3
 from tests.unit.records import PLAN_BYTES, RUNTIME, digest, report_of
 
 from .test_robot import write_key
@@ -30,17 +35,17 @@ PREFIX = f"{BUCKET}/site"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FreshS3]:
-    with fresh_s3() as started:
+def server() -> Iterator[S3]:
+    with store_server.s3() as started:
         yield started
 
 
 @pytest.fixture
-def s3(server: FreshS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[FreshS3]:
+def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     for name, value in server.variables.items():
         monkeypatch.setenv(name, value)
     yield server
-    server.refusals = 0
+    server.refuse(0)
     files = server.files()
     if files.exists(PREFIX):
         files.rm(PREFIX, recursive=True)
@@ -71,7 +76,7 @@ def refusal(shared: SharedStore, key: str, store: Store, **locked: str) -> tuple
 
 
 def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
-    s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     signer = write_key(tmp_path)
@@ -100,7 +105,7 @@ def test_an_engine_comes_back_as_it_was_put_for_those_who_trust_its_signer(
     assert [(each.offer.model, each.offer.signed_by) for each in shared.listed()] == [("net0", keyid)]
 
 
-def test_a_locked_digest_needs_no_signature(s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_digest_needs_no_signature(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     shared.push(entry)
     store = robot(monkeypatch, tmp_path / "robot")
@@ -110,7 +115,7 @@ def test_a_locked_digest_needs_no_signature(s3: FreshS3, tmp_path: Path, monkeyp
     assert caught.value.code == "shared-engine-untrusted"
 
 
-def test_a_store_that_lies_is_found_out(s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_lies_is_found_out(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, other, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
     signer = write_key(tmp_path)
     trust.save(paths.keys_file(), trust.KeyList().with_key(tmp_path / "key.pub", "", None, (trust.CONTENTS,))[0])
@@ -168,9 +173,7 @@ def test_a_store_that_lies_is_found_out(s3: FreshS3, tmp_path: Path, monkeypatch
     assert shared.pull(entry.key, robot(monkeypatch, tmp_path / "robot")) is not None
 
 
-def test_many_writers_readers_and_refusals_at_once(
-    s3: FreshS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_writers_readers_and_refusals_at_once(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, locked = built(tmp_path / "host"), {}
     locked[entry.key] = digest(PLAN_BYTES)
     store = robot(monkeypatch, tmp_path / "robot")
@@ -186,7 +189,7 @@ def test_many_writers_readers_and_refusals_at_once(
             whole += found is not None and found.plan.read_bytes() == PLAN_BYTES
         return whole
 
-    s3.refusals = 5
+    s3.refuse(5)
     with concurrent.futures.ThreadPoolExecutor(7) as pool:
         reader = pool.submit(read)
         list(pool.map(write, range(6)))
@@ -197,7 +200,7 @@ def test_many_writers_readers_and_refusals_at_once(
     assert len(s3.files().find(f"{PREFIX}/objects")) == 3
 
 
-def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: FreshS3, tmp_path: Path) -> None:
+def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: S3, tmp_path: Path) -> None:
     first, second, shared = built(tmp_path / "host"), built(tmp_path / "host", 1), SharedStore(s3.url)
     shared.push(first)
     shared.push(second)
@@ -217,7 +220,7 @@ def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: FreshS3, tmp_path: 
     assert not files.exists(PREFIX)
 
 
-def test_a_thousand_keys_are_found_with_a_few_requests(s3: FreshS3, tmp_path: Path) -> None:
+def test_a_thousand_keys_are_found_with_a_few_requests(s3: S3, tmp_path: Path) -> None:
     entry, shared = built(tmp_path / "host"), SharedStore(s3.url)
     shared.push(entry)
     before = s3.requests
@@ -225,17 +228,29 @@ def test_a_thousand_keys_are_found_with_a_few_requests(s3: FreshS3, tmp_path: Pa
     assert s3.requests - before <= 3
 
 
-@pytest.mark.parametrize("kind", ["file", "http"])
-def test_other_kinds_of_stores(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an SSH server, which lets this user in."""
+    command = [str(Path(__file__).parents[2] / ".ci/ssh_server.sh"), str(tmp_path / "ssh"), "none"]
+    port = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    monkeypatch.setitem(fsspec.config.conf, "sftp", {"key_filename": str(tmp_path / "ssh/home/.ssh/id_ed25519")})
+    yield f"sftp://{getpass.getuser()}@127.0.0.1:{port}"
+    os.kill(int((tmp_path / "ssh/pid").read_text()), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("kind", ["file", "http", "sftp"])
+def test_other_kinds_of_stores(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     entry, folder = built(tmp_path / "host"), tmp_path / "a store"
-    url = f"file://{folder}"
+    url = f"{request.getfixturevalue('sftp') if kind == 'sftp' else 'file://'}{folder}"
     assert SharedStore(url).push(entry)
     assert not [file for file in folder.rglob("*") if "partial" in file.name]
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         web_url = f"http://user:secret@127.0.0.1:{web.server_port}"
-        shared = SharedStore(url if kind == "file" else web_url, bytes_per_s=8000)
+        shared = SharedStore(web_url if kind == "http" else url, bytes_per_s=8000)
         store = robot(monkeypatch, tmp_path / "robot")
         assert shared.lookup([entry.key, "0" * 64]) == {entry.key}
         started = time.monotonic()
@@ -250,8 +265,9 @@ def test_other_kinds_of_stores(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
         web.shutdown()
 
 
-def test_a_store_that_can_not_be_reached_is_told_with_its_url(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/engines", "sftp://127.0.0.1:9/engines"])
+def test_a_store_that_can_not_be_reached_is_told_with_its_url(url: str) -> None:
+    shared = SharedStore(url)
     with pytest.raises(SharedStoreError) as caught:
-        SharedStore("http://127.0.0.1:9/engines").lookup(["0" * 64])
-    assert caught.value.code == "shared-store-unreachable"
-    assert "http://127.0.0.1:9/engines" in caught.value.message
+        shared.lookup(["0" * 64])
+    assert (caught.value.code, url in caught.value.message) == ("shared-store-unreachable", True)

@@ -12,7 +12,7 @@ import pytest
 from prepare_models.errors import ManifestError
 from prepare_models.manifest.load import load
 from prepare_models.manifest.model import Manifest
-from prepare_models.support.paths import leave_scope
+from prepare_models.support.paths import own_scope
 
 Load = Callable[[str], Manifest]
 Refusals = Callable[[str], list[str]]
@@ -32,8 +32,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_scope() -> Iterator[None]:
     """Leave the scope of a bundle that a test unpacked."""
-    yield
-    leave_scope()
+    with own_scope():
+        yield
 
 
 @pytest.fixture

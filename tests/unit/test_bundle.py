@@ -253,7 +253,7 @@ def test_a_link_to_where_bundles_are_kept_stays_one(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_before_anything_is_unpacked(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prepare_models.bundle.unpack._SPARE", 1 << 60)
+    monkeypatch.setattr("prepare_models.bundle.contents._SPARE", 1 << 60)
     with pytest.raises(HostError, match="unpacks to"):
         unpack(bundle, (), None, silent, lambda _: False)
 

@@ -11,6 +11,7 @@ import pytest
 
 from prepare_models import __version__
 from prepare_models.__main__ import main
+from prepare_models_entrypoint.contract import extras
 
 COMMANDS = ("convert", "run", "plan", "inspect", "schema", "init", "lock")
 HEAVY = (
@@ -191,3 +192,31 @@ def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "prepare-models"
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "told"),
+    [
+        ("fsspec", ["store", "ls", "s3://me:secret@a/b"], ("s3://a/b needs fsspec with s3fs", "remote", "s3fs")),
+        ("fsspec", ["fleet", "status", "gs://a/b"], ("gs://a/b needs fsspec with gcsfs", "remote", "gcsfs")),
+        (
+            "distributed",
+            ["worker", "--scheduler", "tcp://127.0.0.1:1", "--store", "file:///s"],
+            ("a farm needs distributed", "farm"),
+        ),
+        ("netron", ["inspect", "--view", "a.onnx"], ("--view needs netron", "view")),
+        ("securesystemslib", ["lock", "--sign", "key.pem", "m.yaml"], ("a signature needs securesystemslib", "sign")),
+    ],
+)
+def test_a_missing_extra_is_a_sentence_with_the_command_that_brings_it(
+    package: str, command: list[str], told: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for module in [module for module in sys.modules if module.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]  # makes its import fail
+    what, *packages = told
+    assert main(command) == 3
+    assert capsys.readouterr().err == (
+        f"error [environment] prepare-models: {what}, which is not installed\n  -> {extras.install(*packages)}\n"
+    )

@@ -122,7 +122,7 @@ def test_a_cache_directory_that_can_not_be_used_says_how_to_choose_another(
     monkeypatch.setenv("PREPARE_MODELS_CACHE_DIR", "/dev/null/cache")
     with pytest.raises(HostError) as caught:
         model_lock(tmp_path / "seg", on_wait=refuse, stopped=lambda: False).__enter__()
-    assert caught.value.diagnostics() == (
+    assert "\n".join(map(str, caught.value.shown())) == (
         "error [environment] prepare-models: "
         "/dev/null/cache can't be used as the cache directory: Not a directory\n"
         "  -> choose another with PREPARE_MODELS_CACHE_DIR=DIR"

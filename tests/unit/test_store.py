@@ -205,6 +205,10 @@ def test_sources_are_remembered_with_their_time(tmp_path: Path) -> None:
     again = Digests(tmp_path / "digests.json")
     assert again.of_source("id") == "a" * 64
     assert again.of_source("id", since=10**12) is None
+    stored = (tmp_path / "digests.json").stat()
+    again.note_source("id", "a" * 64)
+    again.save()
+    assert (tmp_path / "digests.json").stat() == stored, "nothing new is not worth a write"
     assert again.of_source("other") is None
 
 

@@ -39,9 +39,9 @@ def test_the_summary_of_a_run() -> None:
     spec = ModelSpec(name="seg", source="/nets/seg.onnx", line=1)
     built = report_of(spec, Path("/models/seg"), {"model": digest(b"")}, RUNTIME)
     assert shown(text.summary(run_report(built, failed_report()))) == [
-        "MODEL  STATUS  PRECISION  INPUTS  OUTPUTS  SIZE    SECONDS",
-        "seg    built   fp32       x 1x3   y 1x2    0.0 MB  1.2",
-        "gaze   failed  -          -       -        -       -",
+        "MODEL  STATUS  PRECISION  INPUTS  OUTPUTS  SIZE  SECONDS",
+        "seg    built   fp32       x 1x3   y 1x2    10 B  1.2",
+        "gaze   failed  -          -       -        -     -",
         "",
         "1 built, 1 failed in 12.3 s",
         "",

@@ -44,14 +44,14 @@ class Consumer(Generic[S]):
     """One program that runs engines.
 
     releases: the known ones, oldest first; empty if they don't differ. default: the one used if none is chosen.
-    subject: returns what the rules look at, read once. files: returns texts by file name, None for a file that an
-    engine should not have. concerns: whether a model is meant for the consumer if none is named. place: its order in
+    read: returns what the rules look at. files: returns texts by file name, None for a file that an engine should not
+    have. concerns: whether a model is meant for the consumer if none is named. place: its order in
     findings and documentation, lowest first.
     """
 
     name: str
     rules: Mapping[str, Rule[S]]
-    subject: Callable[[Model, str], S]
+    read: Callable[[Model, str], S]
     files: Callable[[ModelReport, str, str], Dict[str, Optional[str]]]
     concerns: Callable[[Model], bool]
     releases: Tuple[str, ...] = ()
@@ -64,10 +64,10 @@ class Consumer(Generic[S]):
 
     def findings(self, model: Model, release: str, looks_at: Sequence[str]) -> Iterator[Finding]:
         """Yield what the rules find."""
-        subject = self.subject(model, release)
+        found = self.read(model, release)
         for code, rule in self.rules.items():
             if rule.looks_at in looks_at:
-                for message in rule.check(subject):
+                for message in rule.check(found):
                     yield Finding(code, message, rule.hint, rule.note)
 
 

@@ -8,13 +8,12 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
 from ..contract import schema
 from ..contract.codec import ContractError
-from ..contract.companions import REPORT
+from ..contract.companions import PLAN_ENDINGS, REPORT
 from ..contract.deployment import Deployment
 from ..contract.files import read_small, sha256_file
 from ..contract.report import Binding, ModelReport, read
 
 _LARGEST_TEXT = 4 << 20  # bytes
-_PLANS = (".plan", ".engine", ".trt")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
     """Return the files that a record may describe: those of its size, so that no others have to be read."""
     files = [name for name in names if not name.endswith(REPORT) and (folder / name).is_file()]
     same = [name for name in files if (folder / name).stat().st_size == size]
-    return same or [name for name in files if name.endswith(_PLANS)]
+    return same or [name for name in files if name.endswith(PLAN_ENDINGS)]
 
 
 def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:

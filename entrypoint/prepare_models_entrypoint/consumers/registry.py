@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Dict, List, Sequence, Tuple
 
-from ..contract.consumers import check, known
+from ..contract.consumers import check, releases_by_consumer
 from .consumer import AnyConsumer
 
 
@@ -16,7 +16,8 @@ def _of_folder(name: str) -> AnyConsumer:
 
 
 CONSUMERS: Dict[str, AnyConsumer] = {
-    consumer.name: consumer for consumer in sorted(map(_of_folder, known()), key=lambda consumer: consumer.place)
+    consumer.name: consumer
+    for consumer in sorted(map(_of_folder, releases_by_consumer()), key=lambda consumer: consumer.place)
 }
 
 Chosen = List[Tuple[AnyConsumer, str]]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 PLAN = "1/model.plan"  # where Triton looks for it
+PLAN_ENDINGS = (".plan", ".engine", ".trt")
 
 CONFIG = "config.pbtxt"
 PARAMETERS = "isaac_ros.yaml"

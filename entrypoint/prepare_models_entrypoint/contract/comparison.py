@@ -1,4 +1,7 @@
-"""How an engine and its source model compare: the part of the report that a verification writes."""
+"""How an engine and its source model compare: the part of the report that a verification writes.
+
+What a field means is said in ``reports/comparison_fields.py`` of the orchestrator.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, TypedDict
 
 
 class OutputComparison(TypedDict):
-    """How far one output is from the reference, over all samples; metrics as in ``contract.verification.Thresholds``.
-
-    elements: values compared. non_finite: values that are finite in only one of the two. problems: missed thresholds.
-    disagreeing: for whole numbers, how many differ; otherwise, how many places have their largest value at another
-    index. histogram: ``counts`` of absolute differences; the first bin ends at 10**lowest, each next one is
-    1/per_decade of a decade wide. points: some [reference, candidate] values.
-    """
+    """How far one output is from the reference, over all samples; metrics as in ``verification.Thresholds``."""
 
     name: str
     dtype: str
@@ -32,7 +29,7 @@ class OutputComparison(TypedDict):
 
 
 class Latency(TypedDict):
-    """Time of one execution, copies included. ``execution_memory_bytes``: GPU memory without the weights."""
+    """Time of one execution, copies included."""
 
     iterations: int
     throughput_per_s: float
@@ -50,11 +47,7 @@ class TensorScale(TypedDict):
 
 
 class ScaleFit(TypedDict):
-    """How the scales of a calibration cache fit the samples of a verification.
-
-    median_room: median over the tensors of the scale's range divided by the value reached. problem: None within
-    ``limit``. judged: whether a problem refuses the engine. widest: the tensors with the most room.
-    """
+    """How the scales of a calibration cache fit the samples of a verification. ``limit``: of ``median_room``."""
 
     tensors: int
     median_room: float
@@ -65,14 +58,7 @@ class ScaleFit(TypedDict):
 
 
 class Verification(TypedDict):
-    """What was compared with what, and how it came out.
-
-    verdict: passed, failed or not-compared. statement: the same in words. candidate: engine, rewritten-onnx or None.
-    origin: node and tensor at which a failed rewritten model first departs from its source; None if not searched for.
-    scales: None without a calibration cache, and in records of versions that didn't check them.
-    engine_not_run, latency_absent: why the engine was not run or timed; None if it was. settings: the ``verify`` of the
-    job.
-    """
+    """What was compared with what, and how it came out."""
 
     verdict: str
     statement: str

@@ -21,7 +21,7 @@ def of_rtx(version: object) -> str:
     )
 
 
-def known() -> Dict[str, Tuple[str, ...]]:
+def releases_by_consumer() -> Dict[str, Tuple[str, ...]]:
     """Return the releases of each consumer, oldest first; empty if releases don't differ."""
     folders = sorted(path for path in _FOLDER.iterdir() if (path / "rules.py").is_file())
     return {folder.name.replace("_", "-"): releases(folder) for folder in folders}
@@ -40,7 +40,7 @@ def check(text: str) -> str:
         ContractError: there is no such consumer or release; the message lists the known ones.
     """
     name, at, release = text.partition("@")
-    there = known()
+    there = releases_by_consumer()
     if name not in there:
         raise ContractError(f"unknown consumer {name!r}; the known ones are {', '.join(there)}")
     if at and release not in there[name]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Mapping, Union
 
@@ -14,7 +15,13 @@ class Pending(Enum):
     ARCHIVE_CHANGED = "in an archive that changed"
 
 
+SHA256 = "[0-9a-f]{64}"
 Digest = Union[str, Pending]  # a sha256 in 64 hexadecimal digits, or why it is not known
+
+
+def is_sha256(text: str) -> bool:
+    """Return whether a text is a sha256 as this tool writes it, in small hexadecimal digits."""
+    return re.fullmatch(SHA256, text) is not None
 
 
 def is_known(fields: Mapping[str, object]) -> bool:

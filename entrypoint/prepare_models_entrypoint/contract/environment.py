@@ -1,4 +1,7 @@
-"""What builds, and where: the part of the report that describes the process with TensorRT."""
+"""What builds, and where: the part of the report that describes the process with TensorRT.
+
+What a field means is said in ``reports/fields.py`` of the orchestrator.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ class BackendInfo(TypedDict):
 
 
 class GpuInfo(TypedDict):
-    """A CUDA device. ``compute_capability`` such as 8.7; ``cuda_version`` is the newest that the driver supports."""
+    """A CUDA device."""
 
     name: str
     compute_capability: str
@@ -30,15 +33,7 @@ class _Runtime(TypedDict):
 
 
 class RuntimeInfo(_Runtime, total=False):
-    """The process that converts: interpreter, architecture, backend, and its GPU or the reason why it has none.
-
-    system: operating system in lower case. board: module of a Jetson, such as p3767-0000; None elsewhere.
-    programs: the first 16 hexadecimal digits of the sha256 of trtexec and tao-converter, if installed.
-    library: version of the TensorRT library that programs load; None if not found.
-    etlt_codec: whether NVIDIA's codec for .etlt is installed.
-    packages: versions of the Python packages that change networks before they reach the builder.
-    others: other TensorRT modules, which only load engines here.
-    """
+    """The process that converts: interpreter, architecture, backend, and its GPU or the reason why it has none."""
 
     system: str
     board: Optional[str]

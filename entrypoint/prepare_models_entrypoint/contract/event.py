@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional, TypedDict
 
-from . import codec
+from . import codec, schema
 from .codec import CONTRACT_VERSION, ContractError
 
 OPENED = "opened"  # first event; data: the RuntimeInfo of this process
@@ -19,6 +19,14 @@ CLOSED = "closed"  # last event
 # Phases that are not steps of the work.
 ELAPSED = "elapsed"  # done: seconds since the build began; total: seconds that the last similar build took
 SILENT = "silent"  # done: seconds without progress; total: seconds without progress that stop the build
+
+
+class Phase(TypedDict):
+    """How far a build is. ``done`` and ``total`` are steps, bytes or seconds; a total of 0 is unknown."""
+
+    phase: str
+    done: int
+    total: int
 
 
 class Event(NamedTuple):
@@ -39,8 +47,8 @@ class Event(NamedTuple):
             ContractError: the line is not an event of this contract version.
         """
         try:
-            raw = json.loads(line)
-        except ValueError as error:
+            raw = schema.loads(line)
+        except ContractError as error:
             raise ContractError(f"event: not JSON: {line[:80]!r}") from error
         if not isinstance(raw, dict):
             raise ContractError(f"event: expected an object, found {line[:80]!r}")

@@ -1,4 +1,4 @@
-"""The command that installs an extra of this tool from where the tool itself came from."""
+"""What an extra of this tool is for, and the command that installs it from where the tool itself came from."""
 
 from __future__ import annotations
 
@@ -6,23 +6,57 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional, Union
 from urllib.parse import unquote, urlsplit
 
 _PACKAGES = Path(__file__).parents[2]
 _IN_AN_IMAGE = Path("/opt/prepare-models/entrypoint")  # where Dockerfiles put this package
+# Packages that fsspec imports for a kind of URL, and does not bring itself.
+_OF_FILESYSTEMS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "sftp": "paramiko"}
 
 
-def install(extra: str) -> str:
+class Missing(NamedTuple):
+    """A sentence that says what can't be done without a package, and what to do about it."""
+
+    message: str
+    hint: str
+
+
+def missing(what: str, extra: str, why: Union[ImportError, str], *beside: str) -> Missing:
+    """Return what an extra that is not installed keeps from working.
+
+    Args:
+        what: needs it, such as "a farm".
+        extra: its name.
+        why: the error of the import, or the names of the packages.
+        beside: packages that are installed with it.
+    """
+    if isinstance(why, ImportError) and not isinstance(why, ModuleNotFoundError):
+        return Missing(f"{what} needs a package that does not load: {why}", install(extra, *beside))
+    names = why if isinstance(why, str) else (why.name or "").partition(".")[0]
+    return Missing(f"{what} needs {names}, which is not installed", install(extra, *beside))
+
+
+def missing_filesystem(url: str, scheme: Optional[str], error: ImportError) -> Missing:
+    """Return what is missing for a URL of fsspec. ``url``: as it may be shown."""
+    package = _OF_FILESYSTEMS.get(scheme or "")
+    if error.name != "fsspec" and package is None:  # fsspec names the package
+        return Missing(f"{url} needs more packages: {error}", f"install them: {sys.executable} -m pip install PACKAGE")
+    beside = (package,) if package else ()
+    return missing(url, "remote", " with ".join(("fsspec", *beside)), *beside)
+
+
+def install(extra: str, *beside: str) -> str:
     """Return the command that installs an extra into this Python, from the clone if the tool came from one.
 
     A container no longer exists by then, so inside one the text says where to work instead.
     """
     if _PACKAGES == _IN_AN_IMAGE:
-        return f"use --executor local, with prepare-models[{extra}] installed there: the images leave it out"
+        wanted = " and ".join((f"prepare-models[{extra}]", *beside))
+        return f"use --executor local, with {wanted} installed there: the images leave it out"
     clone = _clone()
     wanted = f"prepare-models[{extra}]" if clone is None else f"{clone}[{extra}]"
-    return shlex.join([sys.executable, "-m", "pip", "install", wanted])
+    return shlex.join([sys.executable, "-m", "pip", "install", wanted, *beside])
 
 
 def _clone() -> Optional[Path]:

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
+from typing import IO, BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -100,9 +100,9 @@ def _discard(partial: Path) -> None:
     partial.unlink()
 
 
-def write_atomic(target: PathLike, data: bytes, *, mode: int = 0o644) -> None:
+def write_atomic(target: PathLike, data: bytes) -> None:
     """Write ``data`` to ``target``, which is either the old or the new file at every moment."""
-    with atomic_file(target, mode=mode) as stream:
+    with atomic_file(target) as stream:
         stream.write(data)
 
 
@@ -129,6 +129,23 @@ def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
             sync(stream)
             os.replace(str(partial), str(place))
     sync_directory(directory)
+
+
+def take(made: PathLike, target: PathLike) -> None:
+    """Move a file to ``target`` that a process made which may have been taken over.
+
+    Raises:
+        OSError: it isn't a regular file there: a link would lead out of that process's confinement.
+    """
+    if not is_plain(made):
+        raise OSError(errno.EINVAL, "not a regular file", str(made))
+    shutil.move(str(made), str(target))
+
+
+def is_plain(made: PathLike) -> bool:
+    """Return whether a path is a regular file with no other name, rather than a link to one."""
+    status = os.lstat(str(made))
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def sync(stream: BinaryIO) -> None:
@@ -280,6 +297,11 @@ def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield what is left of a stream, in pieces of at most a mebibyte."""
+    return iter(lambda: stream.read(_CHUNK), b"")
+
+
 def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> str:
     """Return the sha256 of a regular file in hexadecimal digits.
 
@@ -289,7 +311,7 @@ def sha256_file(path: PathLike, stopped: Callable[[], bool] = lambda: False) -> 
     """
     digest = hashlib.sha256()
     with open_regular(path) as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+        for chunk in chunks(stream):
             digest.update(chunk)
             if stopped():
                 raise InterruptedError(f"{path} was being read")

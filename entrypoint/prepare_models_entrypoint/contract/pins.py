@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Dict, Iterable, Mapping
 
 from .kinds import ByName, DigestText, Text
 from .settings import Record, setting
@@ -17,9 +17,15 @@ class Pins(Record):
     sha256: Mapping[str, str] = setting(ByName(DigestText(), "digests"), "", default=dict)
     revision: Mapping[str, str] = setting(ByName(Text("a revision", "[^/]+"), "revisions"), "", default=dict)
 
-    def and_those(self, other: Pins) -> Pins:
-        """Return these pins and ``other``."""
-        return Pins(sha256={**self.sha256, **other.sha256}, revision={**self.revision, **other.revision})
+    @classmethod
+    def together(cls, several: Iterable[Pins]) -> Pins:
+        """Return several pins as one."""
+        sha256: Dict[str, str] = {}
+        revision: Dict[str, str] = {}
+        for each in several:
+            sha256.update(each.sha256)
+            revision.update(each.revision)
+        return cls(sha256=sha256, revision=revision)
 
 
 NO_PINS = Pins()

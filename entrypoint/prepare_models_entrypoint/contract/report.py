@@ -1,4 +1,7 @@
-"""The report: what became of each model. JSON objects with typed keys; a reader ignores keys that it doesn't know."""
+"""The report: what became of each model. JSON objects with typed keys; a reader ignores keys that it doesn't know.
+
+What a field means is said once, for people and the JSON Schema alike: in ``reports/fields.py`` of the orchestrator.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ STATUSES = (BUILT, RESTORED, UP_TO_DATE, FAILED, SKIPPED)  # counted in a run's 
 
 
 class ErrorInfo(TypedDict):
-    """Why a model failed. ``code`` is stable; ``hint`` says what to do next."""
+    """Why a model failed."""
 
     code: str
     stage: Optional[str]
@@ -47,11 +50,7 @@ class WarningInfo(TypedDict):
 
 
 class Material(TypedDict):
-    """A file that an engine is made from.
-
-    ``role``: model, external_data (weights of a model that was fetched), calibration_cache. ``sha256`` in hexadecimal
-    digits. ``source`` is without secrets; ``source_id`` distinguishes sources that differ only in secrets.
-    """
+    """A file that an engine is made from."""
 
     role: str
     source: str
@@ -81,7 +80,7 @@ class ProfileShapes(_ProfileShapes, total=False):
 
 
 class Binding(TypedDict):
-    """One input or output. A dynamic dimension is -1. ``source``: engine, or network (what it was built from)."""
+    """One input or output. A dynamic dimension is -1."""
 
     name: str
     mode: str
@@ -92,7 +91,7 @@ class Binding(TypedDict):
 
 
 class Engine(TypedDict):
-    """The engine file. ``header``: what its first bytes say (format, TensorRT version, compute capability mask)."""
+    """The engine file."""
 
     path: str
     bytes: int
@@ -101,7 +100,7 @@ class Engine(TypedDict):
 
 
 class Layer(TypedDict):
-    """One layer. ``precision``: fp32, fp16, bf16, int8, fp8 or another type (int64); None if unknown."""
+    """One layer of an engine."""
 
     name: str
     type: str
@@ -110,11 +109,7 @@ class Layer(TypedDict):
 
 
 class EngineDetails(TypedDict):
-    """What is inside an engine. ``source``: engine (loaded on a GPU), or network (before the builder fused its layers).
-
-    device_memory_bytes: activations of one execution context, for the largest profile; streamable_weights_bytes:
-    weights that may stay outside GPU memory. Both are None unless a GPU reported them.
-    """
+    """What is inside an engine."""
 
     source: str
     name: str
@@ -131,10 +126,7 @@ class TensorNames(TypedDict):
 
 
 class StageResult(TypedDict):
-    """Wall time of a stage in seconds, and the peak resident memory in bytes of the process that ran it.
-
-    ``started_at``: seconds since the epoch.
-    """
+    """How long a stage took, and how much memory its process."""
 
     name: str
     status: str
@@ -173,11 +165,7 @@ class KeptLayer(TypedDict):
 
 
 class PrecisionChoice(TypedDict):
-    """A precision that ``precision: auto`` considered.
-
-    verdict: chosen, missed, impossible or not-tried; ``told``: the reason.
-    kept: layers that it leaves in fp32. error: the largest error of any output, relative to that output's range.
-    """
+    """A precision that ``precision: auto`` considered. ``told``: the reason for its verdict."""
 
     precision: str
     verdict: str
@@ -187,18 +175,7 @@ class PrecisionChoice(TypedDict):
 
 
 class PrecisionProof(TypedDict):
-    """Which precision was asked for, which one the engine has, how it got it, and the evidence.
-
-    delivered: None without evidence. source: ``graph`` (the network that was built), ``engine`` (layer
-    information), ``engine size`` (smaller than the same weights in the next higher precision), None.
-    layers: compute layers by precision. layers_share, weights_share: their share and that of their weights, 0 to 1.
-    means: a value of ``contract.precision.Means``, which ``how`` explains in words; None in older records.
-    flags: builder flags that were set.
-    kept: layers that stay in fp32 because of their values, or because the manifest asks for it.
-    kept_harmless: how many more stay because they have no such type, or would gain nothing from it.
-    measured: the samples on which ranges were measured; None if they weren't. measured_runs: how many times the
-    model ran to measure its tensors. choices: what ``auto`` considered.
-    """
+    """Which precision was asked for, which one the engine has, how it got it, and the evidence."""
 
     requested: str
     delivered: Optional[str]
@@ -235,7 +212,6 @@ class DeploymentInfo(_Deployment, total=False):
     """What the companions of the engine were written for, as in ``contract.deployment.Deployment``.
 
     deepstream: ``contract.deepstream.DeepStreamConfig``, if the manifest sets any of it.
-    version: the one that Triton should serve, for a provisioned engine; otherwise the directory has only one.
     """
 
     deepstream: Dict[str, Any]
@@ -243,18 +219,14 @@ class DeploymentInfo(_Deployment, total=False):
 
 
 class MadeBy(TypedDict):
-    """Version of prepare-models that built an engine, and digest of the container image; None outside a container."""
+    """What built an engine."""
 
     tool: str
     image: Optional[str]
 
 
 class Origin(TypedDict):
-    """Where an engine that wasn't built here comes from: a bundle or a shared store; the other one is None.
-
-    bundle: sha256 of the bundle's index. store: URL, without secrets. signed_by: id of the trusted key that signed the
-    bundle, or the engine in the store; None where none did, or none was required.
-    """
+    """Where an engine that wasn't built here comes from: a bundle or a shared store; the other one is None."""
 
     bundle: Optional[str]
     signed_by: Optional[str]
@@ -328,8 +300,7 @@ def read(raw: object) -> ModelReport:
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not isinstance(raw.get("status"), str):
         raise ContractError("report: not a model report")
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+    schema.check_version(raw, SCHEMA_VERSION, "report")
     report, proof = dict(raw), raw.get("precision_proof")
     of_this_version = ModelReport.__annotations__.keys() <= raw.keys()
     if not (of_this_version and isinstance(proof, dict) and PrecisionProof.__annotations__.keys() <= proof.keys()):

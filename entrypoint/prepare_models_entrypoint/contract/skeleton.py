@@ -24,6 +24,7 @@ WHOLE, TRUNCATED, OTHER = "whole", "truncated", "other"
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 _MOST_FIELDS = 100_000
 _GRAPH, _INITIALIZER = 7, 5  # in ModelProto, in GraphProto
+_FUNCTIONS = 25  # in ModelProto
 _NAME, _RAW_DATA = 8, 9  # in TensorProto
 
 
@@ -79,6 +80,14 @@ def verdict(view: wire.View) -> str:
             if at > size:
                 return TRUNCATED if 1 in seen or number == _GRAPH else OTHER
     return WHOLE if _GRAPH in seen else OTHER
+
+
+def has_functions(view: wire.View) -> bool:
+    """Return whether a model has functions of its own."""
+    try:
+        return any(field.number == _FUNCTIONS for field in wire.fields(view, 0, len(view)))
+    except wire.MalformedError:
+        return False
 
 
 def of(view: wire.View) -> Optional[Skeleton]:

@@ -256,6 +256,7 @@ def _findings(parser: trt.OnnxParser) -> List[Finding]:
             error.node_operator() if hasattr(error, "node_operator") else "",
             error.node_name() if hasattr(error, "node_name") else f"number {error.node()}" if error.node() >= 0 else "",
             error.desc(),
+            error.node(),
         )
         for error in errors
     ]

@@ -17,7 +17,7 @@ from ..contract.files import naming, sync
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
-from ..errors import ConvertError
+from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
@@ -186,7 +186,8 @@ class _Attempt(Attempt):
 
         request, model = self.request, self.request.model
         source, weakly = Path(request.source), _weakly(model.builder)
-        if model.onnx == OnnxConfig() and not self.needs and (weakly or model.precision == "fp32"):
+        as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
+        if as_it_is and (weakly or model.precision == "fp32"):
             self._keep(source)
             self.progress("parse", 0, 0)
             with refused.located(source, source):
@@ -297,9 +298,7 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
     try:
         from ..onnx_graph import calibrate, typed_model
     except ImportError as error:
-        raise ConvertError(
-            "module-missing", f"calibration needs {error.name}", hint=extras.install("calibrate")
-        ) from error
+        raise missing(ConvertError, "calibration", "calibrate", error) from error
     made = Path(request.work_dir) / calibration_cache.FILE
     model = typed_model.as_asked(request.model, Path(request.source), Path(request.work_dir))
     try:

@@ -125,7 +125,7 @@ class _Attempt(Attempt):
     def made(self, result: BuildResult) -> BuildResult:
         """See ``Attempt``."""
         request, source = self.request, Path(self.request.source)
-        if not self.chosen.rewrites and not self.needs:
+        if not self.chosen.rewrites and not self.needs and not well_formed.has_functions(source):
             _keep(request, source)
             self._run(result, source)
             self._by_layers(result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import time
@@ -12,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import converters, event, extras
+from ..contract import converters, event, extras, schema
 from ..contract.environment import RuntimeInfo
+from ..contract.files import is_plain
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
-from ..errors import ConvertError, VerifyError
+from ..errors import ConvertError, VerifyError, reported, taken_over
 from ..processes import Ended, Silence, answer_of, supervise_fork, tail
 from . import build_time, converter, decrypting, etlt
 from .memory_retries import rungs
@@ -87,11 +87,20 @@ def convert(
             graph=str(graph) if graph else None,
         )
         result, ended, built = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+    if graph is not None:
+        _refuse_links(graph)
     if durations is not None and not check_only:
         build_time.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
     command = None if check_only else converter.load(kind.name).line(built, result)
     return Converted(result, kind.name, reason, peak, command)
+
+
+def _refuse_links(graph: Path) -> None:
+    """Refuse what leads out of the directory that receives a graph and its weights."""
+    left = list(graph.parent.iterdir())
+    if graph not in left or not all(map(is_plain, left)):
+        raise taken_over("graph is not a file of its own")
 
 
 def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tuple[converters.Converter, str]:
@@ -218,17 +227,18 @@ def _run(
     ended = supervise_fork(
         lambda events_fd: serve(request, events_fd),
         log=log,
-        on_line=lambda line: on_progress(json.loads(line)),
+        on_line=lambda line: on_progress(schema.read(event.Phase, schema.loads(line), "progress")),
         timeout_s=timeout_s,
         silence=Silence(_SILENCE_S, tell),
     )
+    if ended.nonsense is not None:
+        raise taken_over(f"progress was {ended.nonsense}")
     result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
-    error = result["error"]
-    if error is not None:
-        kind = VerifyError if error["stage"] == VerifyError.of_stage else ConvertError
-        raise kind(error["code"], error["message"], hint=error["hint"], retryable=error["retryable"])
+    if result["error"] is not None:
+        kind = VerifyError if result["error"]["stage"] == VerifyError.of_stage else ConvertError
+        raise reported(result["error"], kind)
     return result, ended
 
 
@@ -236,34 +246,23 @@ def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
     text = f"; it last printed:\n{last_lines}" if last_lines else ""
     if ended.timed_out:
-        return ConvertError(
-            "build-timeout",
-            f"the build was stopped after {timeout_s:g} s{text}",
-            hint="raise --timeout",
-            retryable=True,
-        )
+        return ConvertError("build-timeout", f"the build was stopped after {timeout_s:g} s{text}", retryable=True)
     if ended.signal == signal.SIGKILL:
         return ConvertError(
             "out-of-memory",
             f"the build process was killed, as the kernel does when memory runs out{text}",
-            hint="lower builder.workspace, close other programs, add memory or swap",
             retryable=True,
         )
     if ended.signal == signal.SIGBUS:
         return ConvertError(
             "source-changed",
             f"a file of the model became shorter, or its disk failed, while it was being read{text}",
-            hint="run again when nothing writes to it",
             retryable=True,
         )
     if ended.signal is not None:
-        return ConvertError(
-            "build-crashed",
-            f"the build process died of {ended.signal.name}{text}",
-            hint="this is a crash inside TensorRT: try another version of it, or simplify the model",
-        )
+        return ConvertError("build-crashed", f"the build process died of {ended.signal.name}{text}")
     return ConvertError(
-        "internal",
+        "build-crashed",
         f"the build process ended with status {ended.exit_code} and no result{text}",
-        hint="please report this, with the lines above",
+        hint="report this with the model and the lines above, or use the model only if you trust where it comes from",
     )

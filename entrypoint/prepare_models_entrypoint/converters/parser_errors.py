@@ -25,12 +25,16 @@ _SHOWN = 5
 
 
 class Finding(NamedTuple):
-    """A parser error: its code's name, operator and node (empty if the version lacks them), and its message."""
+    """A parser error: its code's name, operator and node (empty if the version lacks them), and its message.
+
+    number: the node's index in its graph, -1 if unknown.
+    """
 
     code: str
     operator: str
     node: str
     description: str
+    number: int = -1
 
     def told(self) -> str:
         """Return the finding in words."""
@@ -47,9 +51,21 @@ def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
         who: name and version of the backend.
         file: the original model, whatever was parsed: it is blamed only if it breaks ONNX's own rules.
     """
+    findings = _named(findings, file)
     error = _judged(findings, who, file)
     error.nodes = tuple(dict.fromkeys(finding.node for finding in findings if finding.node))
     return error
+
+
+def _named(findings: Sequence[Finding], file: Path) -> Sequence[Finding]:
+    """Return the findings with names for unnamed nodes, as rewriting gives them."""
+    found = None if all(finding.node or not finding.operator for finding in findings) else _around(file)
+    if found is None:
+        return findings
+    return [
+        finding if finding.node else finding._replace(node=found.unnamed(finding.operator, finding.number))
+        for finding in findings
+    ]
 
 
 def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
@@ -66,9 +82,7 @@ def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     if any(finding.node or "UNSUPPORTED" in finding.code or "INVALID" in finding.code for finding in findings):
         return _unsupported(findings, who, file)
     return ConvertError(
-        "onnx-invalid",
-        f"the model can't be parsed: {_listed(findings) or 'the parser gives no reason'}",
-        hint="check that the file is complete and of this format; 'prepare-models inspect FILE' shows what it is",
+        "onnx-invalid", f"the model can't be parsed: {_listed(findings) or 'the parser gives no reason'}"
     )
 
 

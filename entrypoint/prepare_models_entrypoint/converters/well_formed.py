@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..contract import skeleton
+from ..contract import extras, skeleton
 from ..errors import ConvertError
 from . import parser_errors
 
@@ -12,21 +12,33 @@ _SHOWN = 5
 
 
 def check(source: Path) -> None:
-    """Refuse a model that breaks ONNX's rules, or whose quantization TensorRT computes differently.
+    """Refuse a model that breaks ONNX's rules, or that TensorRT computes differently.
 
     If onnx is not installed, as in images with the full TensorRT, only the parser checks the model.
 
     Raises:
-        ConvertError: ``onnx-invalid``, ``onnx-node-invalid`` or ``quantization-asymmetric``.
+        ConvertError: ``onnx-invalid``, ``onnx-node-invalid``, ``onnx-unsupported-operator``,
+        ``quantization-asymmetric``, or ``module-missing``: it has functions, and onnx is not installed.
     """
     try:
-        from ..onnx_graph import model_file, prepare, rules, symmetric
-    except ImportError:
+        from ..onnx_graph import functions, misread, model_file, prepare, rules, symmetric
+    except ImportError as error:
+        if has_functions(source):
+            raise ConvertError(
+                "module-missing", f"a model with functions needs {error.name}", hint=extras.install("inspect")
+            ) from error
         return
-    model = model_file.load(source)
+    model = functions.inline(model_file.load(source))
+    misread.check(model)
     rules.check(model)
-    if mentions(source, b"QuantizeLinear"):
+    if mentions(source, b"uantizeLinear"):  # with and without De
         symmetric.check(prepare.prepare(model))
+
+
+def has_functions(source: Path) -> bool:
+    """Return whether a model has functions. Parsers look for them by name alone, after operators and tensors."""
+    with skeleton.mapped(source) as view:
+        return skeleton.has_functions(view)
 
 
 def check_loops(onnx: Path, source: Path) -> None:

@@ -10,14 +10,14 @@ from ..contract.report import ModelReport
 from .header import Header
 
 
-class Fitness(TypedDict):
+class RunsHere(TypedDict):
     """``runs_here``: True, False, or None if this machine can't tell. ``told``: the reason, in a sentence."""
 
     runs_here: Optional[bool]
     told: str
 
 
-def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> Fitness:
+def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> RunsHere:
     """Compare what an engine was built by and for with this machine, before it is loaded.
 
     Args:
@@ -28,15 +28,15 @@ def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -
     module = loader(runtime, header["format"])
     text = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
     if runtime["gpu"] is None or not (module or runtime["backend"]):
-        return Fitness(runs_here=None, told=text)
+        return RunsHere(runs_here=None, told=text)
     if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
-        return Fitness(runs_here=False, told=text)
+        return RunsHere(runs_here=False, told=text)
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
     if wanted is not None and not _covers(header, wanted, found):
-        return Fitness(runs_here=False, told=text)
+        return RunsHere(runs_here=False, told=text)
     if loads_compatible_alone(module["name"]) and not _compatible(record):
-        return Fitness(runs_here=None, told=text)
-    return Fitness(runs_here=_same_version(header, module["version"]), told=text)
+        return RunsHere(runs_here=None, told=text)
+    return RunsHere(runs_here=_same_version(header, module["version"]), told=text)
 
 
 def _built(header: Header, record: Optional[ModelReport]) -> str:

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from ..contract import converters, other_formats
-from ..contract.companions import PLAN, is_provisioned
+from ..contract.companions import PLAN, PLAN_ENDINGS, is_provisioned
 from ..converters import decrypting, etlt
 from ..errors import InspectError, StageError
 from . import onnx_model, plan_file
 from .header import MAGIC
 from .isolated import Document, read_apart, unreadable
-
-_PLANS = (".plan", ".engine", ".trt")
 
 
 def describe_all(
@@ -84,7 +82,7 @@ def _describe(file: Path, key_file: Optional[Path], *, layers: bool, weights: bo
         return _onnx(file, layers=layers, weights=weights)
     with open(str(file), "rb") as stream:
         is_plan = stream.read(4) in MAGIC
-    if suffix in _PLANS or is_plan:
+    if suffix in PLAN_ENDINGS or is_plan:
         return plan_file.describe(file, layers=layers)
     what, hint = other_formats.kind(file) or ("of an unknown model format", "give an .onnx, .etlt or .plan file")
     ending = f"the ending {suffix}" if suffix else "no ending"
@@ -95,7 +93,7 @@ def _models(directory: Path, *, layers: bool, weights: bool) -> List[Document]:
     """Describe the engine of every model in a models directory, or of the model if it is one model's directory."""
     folders = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
     within = {folder: PLAN if is_provisioned(folder) else "*/*" for folder in folders}
-    found = [path for folder in folders for path in folder.glob(within[folder]) if path.suffix.lower() in _PLANS]
+    found = [path for folder in folders for path in folder.glob(within[folder]) if path.suffix.lower() in PLAN_ENDINGS]
     found = sorted({path for path in found if path.parent.name.isdigit()})
     if not found:
         raise InspectError(

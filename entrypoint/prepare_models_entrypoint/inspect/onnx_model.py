@@ -6,9 +6,8 @@ import collections
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Set, Tuple
 
-from ..contract import extras
 from ..contract.report import Binding, WarningInfo
-from ..errors import InspectError
+from ..errors import InspectError, missing
 from ..onnx_graph import whole_file
 from .isolated import Document, Tell
 
@@ -64,7 +63,6 @@ def _check_file(path: Path) -> None:
         raise InspectError(
             "onnx-too-large",
             f"{path.name} has {size} bytes; protobuf, and with it every reader of ONNX, stops at {_LARGEST}",
-            hint="save the model with external data: onnx.save(model, path, save_as_external_data=True)",
         )
 
 
@@ -73,9 +71,7 @@ def _parse(path: Path) -> ModelProto:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise InspectError(
-            "module-missing", f"reading ONNX needs the module {error.name}", hint=extras.install("inspect")
-        ) from error
+        raise missing(InspectError, "reading ONNX", "inspect", error) from error
     try:
         model: ModelProto = onnx.ModelProto.FromString(path.read_bytes())
     except DecodeError as error:

@@ -18,7 +18,6 @@ from .types import Scope
 from .walk import graphs
 from .weights import Array
 
-_CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}
 _STEPS = ("Add", "Sub", "Mul", "Div")
 _MOST = 64.0  # what a step may multiply by, or its inverse: folded weights should fit where the plain ones do
 
@@ -77,8 +76,8 @@ class _Folder:
         """Point the convolution to new weights and bias, and let it write what the step behind it wrote."""
         factor, offset = step
         kernel = _values(scope, conv.input[1])
-        shape = [-1 if axis == _CHANNEL_AXIS[conv.op_type] else 1 for axis in range(kernel.ndim)]
-        bias = _values(scope, conv.input[2]).astype(np.float64) if len(conv.input) > 2 and conv.input[2] else 0.0
+        shape = [-1 if axis == _channel_axis(conv) else 1 for axis in range(kernel.ndim)]
+        bias = _values(scope, conv.input[2]).reshape(-1).astype(np.float64) if _has_bias(conv) else 0.0
         wanted = {"bias": (bias * factor + offset).astype(np.float32)}
         if (factor != 1).any():
             wanted["weight"] = kernel * factor.reshape(shape).astype(np.float32)
@@ -117,13 +116,29 @@ def _is_normalization(node: NodeProto, scope: Scope) -> bool:
 
 
 def _takes(conv: NodeProto, scope: Scope) -> bool:
-    """Return whether a layer takes a normalization: a convolution with stored weights.
+    """Return whether a layer takes a normalization: a convolution or Gemm with stored weights.
 
-    Those of a grouped transposed one have no axis of output channels.
+    Those of a grouped transposed convolution have no axis of output channels, and a Gemm may add another bias to each
+    row.
     """
-    if conv.op_type not in _CHANNEL_AXIS or (conv.op_type == "ConvTranspose" and _attribute(conv, "group", 1) != 1):
+    if _channel_axis(conv) is None or not all(_is_float(scope, name) for name in conv.input[1:] if name):
         return False
-    return all(_is_float(scope, name) for name in conv.input[1:] if name)
+    if conv.op_type == "Gemm":
+        tensor = scope.constant(conv.input[2]) if _has_bias(conv) else None
+        bias = list(tensor.dims) if tensor is not None else []
+        return all(_attribute(conv, name, 1) == 1 for name in ("alpha", "beta")) and not (bias[:-1] and bias[0] != 1)
+    return conv.op_type != "ConvTranspose" or _attribute(conv, "group", 1) == 1
+
+
+def _channel_axis(conv: NodeProto) -> Optional[int]:
+    """Return the axis of a layer's weights that its output channels have; None if it isn't known to have one."""
+    if conv.op_type == "Gemm":
+        return 0 if _attribute(conv, "transB", 0) else 1
+    return {"Conv": 0, "ConvTranspose": 1}.get(conv.op_type)
+
+
+def _has_bias(conv: NodeProto) -> bool:
+    return len(conv.input) > 2 and bool(conv.input[2])
 
 
 def _is_float(scope: Scope, name: str) -> bool:
@@ -157,7 +172,7 @@ def _step(node: NodeProto, made: str, conv: NodeProto, scope: Scope) -> Optional
 def _by_channel(values: Array, conv: NodeProto, scope: Scope) -> Optional[Array]:
     """Return a value for each channel, as float64; None where a constant has others along other axes."""
     kernel = _values(scope, conv.input[1])
-    channels = kernel.shape[_CHANNEL_AXIS[conv.op_type]]
+    channels = kernel.shape[_channel_axis(conv) or 0]
     if values.ndim > kernel.ndim or values.size not in (1, channels):
         return None
     along = (*(1 for _ in range(kernel.ndim - values.ndim)), *values.shape)[1]

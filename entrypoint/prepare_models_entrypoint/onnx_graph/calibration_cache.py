@@ -22,6 +22,7 @@ ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration", "EntropyCalibration")
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
 LARGEST = 64 << 20
 _NAMES_KEPT = 50
+_NOTHING: Mapping[str, str] = {}
 _FOREIGN = "use the calibration cache of exactly this model version"
 _OWN = "nothing is wrong: they keep the outputs right; more typical samples may bring more of them into int8"
 _MAJORS = range(5, 20)
@@ -169,20 +170,22 @@ def coverage(cache: CalibrationCache, wanted: Iterable[str], tensors: Iterable[s
     )
 
 
-def check(found: Calibration, *, allow_fallback: bool) -> List[WarningInfo]:
+def check(found: Calibration, *, allow_fallback: bool, kept: Mapping[str, str] = _NOTHING) -> List[WarningInfo]:
     """Refuse the cache of another model; return warnings about one that covers only a part.
 
     A cache with mostly the model's names belongs to it, however little it covers; so does one just made from samples.
+    ``kept``: layers that stay out of int8, with the reasons.
 
     Raises:
         ConvertError: fallback is not allowed and no activation is covered, or fewer than half by a cache with mostly
         other names; or the model has no layer for int8 at all.
     """
     if not found["wanted"] and not allow_fallback:
+        staying = ", ".join(f"{name} ({why})" for name, why in list(kept.items())[:5])
         raise ConvertError(
             "precision-not-delivered",
             "int8 was requested, and the model has no layer that can run in int8 (convolutions and matrix products "
-            "with constant weights, poolings)",
+            f"with constant weights, poolings){f'; these stay in fp32: {staying}' if kept else ''}",
             hint="use precision: fp16 for this model",
         )
     unusable = found["unusable"]

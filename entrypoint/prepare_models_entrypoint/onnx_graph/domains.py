@@ -12,9 +12,16 @@ from .schemas import STANDARD
 def declare(model: ModelProto) -> None:
     """Add missing operator sets for operators of other vendors: ONNX GraphSurgeon omits them.
 
+    The standard domain's long name becomes the short one, which is the only one that ONNX's checker knows.
+
     Raises:
         ConvertError: the version of the standard operators is missing; it can't be guessed.
     """
+    for node in graph.nodes(model):
+        node.domain = "" if node.domain in STANDARD else node.domain
+    if "" not in {item.domain for item in model.opset_import}:
+        for item in model.opset_import:
+            item.domain = "" if item.domain in STANDARD else item.domain
     known = {item.domain for item in model.opset_import}
     used = {node.domain for node in graph.nodes(model)} - known
     if not known & set(STANDARD) and used & set(STANDARD):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import onnx
 from onnx import ModelProto
 
-from ..contract import extras
 from ..contract.conversion import OnnxConfig
-from ..errors import ConvertError
+from ..errors import ConvertError, missing
 from . import graph, model_file
 from .walk import bodies, graphs
 
@@ -84,11 +83,7 @@ def _sanitized(model: ModelProto) -> ModelProto:
         import onnx_graphsurgeon as gs
         from polygraphy.backend.onnx import fold_constants
     except ImportError as error:
-        raise ConvertError(
-            "module-missing",
-            f"onnx.sanitize needs the module {error.name}",
-            hint=extras.install("sanitize"),
-        ) from error
+        raise missing(ConvertError, "onnx: {sanitize: true}", "sanitize", error) from error
     model_file.bring(model)
     folded: ModelProto = fold_constants(model)
     cleaned: ModelProto = gs.export_onnx(gs.import_onnx(folded).cleanup())

@@ -9,9 +9,8 @@ from typing import List, Sequence, Tuple
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
 
-from ..contract import extras
 from ..contract.job import ModelJob
-from ..errors import ConvertError
+from ..errors import ConvertError, missing
 from . import domains, equivalence, graph, model_file, rescue
 
 _BRANCHES = ("If",)
@@ -37,11 +36,8 @@ def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[Mode
     if not before or not job.onnx.constants:
         return model, []
     if not equivalence.available():
-        raise ConvertError(
-            "module-missing",
-            f"onnx.constants: the model has {before} If, and finding out which branch is taken needs onnxruntime",
-            hint=extras.install("verify"),
-        )
+        what = f"finding out which branches of {before} If onnx.constants decides"
+        raise missing(ConvertError, what, "verify", "onnxruntime")
     model = _folded(model, work_dir, 1)
     gone = before - branches(model)
     return model, [f"{gone} of {before} If are decided by onnx.constants and disappear"] if gone else []

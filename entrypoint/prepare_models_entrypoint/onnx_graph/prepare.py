@@ -6,9 +6,9 @@ import math
 from typing import Optional
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto, helper, inliner
+from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto, helper
 
-from . import weights
+from . import functions, weights
 from .names import name_nodes
 from .schemas import STANDARD
 from .walk import graphs
@@ -23,8 +23,7 @@ def prepare(model: ModelProto) -> ModelProto:
 
     Sparse constants become dense, which more programs read. Results don't change; tensors keep their names.
     """
-    if model.functions:
-        model = inliner.inline_local_functions(model)
+    model = functions.inline(model)
     for graph in graphs(model.graph):
         stored = {tensor.name for tensor in graph.initializer}
         stored |= {sparse.values.name for sparse in graph.sparse_initializer}

@@ -9,9 +9,8 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..contract import extras
 from ..contract.samples import PIXEL_SCALE, SAMPLES_HINT, SampleConfig
-from ..errors import ConvertError
+from ..errors import ConvertError, missing
 
 Feed = Dict[str, Any]
 
@@ -154,7 +153,7 @@ def _typed(array: Any, path: Path, to: Input) -> Any:
                 path, f"gives values from {array.min():g} to {array.max():g}, input {to.name!r} takes {dtype}",
                 "leave preprocess: scale, mean and std out, or save whole numbers",
             )  # fmt: skip
-    return np.ascontiguousarray(array, dtype)
+    return np.asarray(array, dtype, order="C")  # np.ascontiguousarray would give a scalar an axis
 
 
 def _image(path: Path, config: SampleConfig, to: Input) -> Any:
@@ -197,9 +196,7 @@ def _opened(path: Path, use: Any) -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ConvertError(
-            "module-missing", f"reading images needs {error.name}", hint=extras.install("calibrate")
-        ) from error
+        raise missing(ConvertError, "reading images", "calibrate", error) from error
     try:
         with Image.open(str(path)) as image:
             return use(image)

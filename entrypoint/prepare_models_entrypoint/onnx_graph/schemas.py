@@ -12,7 +12,7 @@ STANDARD = ("", "ai.onnx")
 CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
 SCALE_AXIS, HALF_SCALES = 13, 19  # opsets from which Q/DQ nodes have an axis, and fp16 scales
 _NEWEST = 1 << 20
-_LIKE_THE_STANDARD = ("QuantizeLinear", "DequantizeLinear")  # of ONNX Runtime, in each opset
+LIKE_THE_STANDARD = ("QuantizeLinear", "DequantizeLinear", "Gelu")  # of ONNX Runtime, in each opset
 
 # Operators with two variables for the same type, unless an attribute says otherwise.
 _SAME: Mapping[str, Mapping[str, str]] = {
@@ -70,7 +70,7 @@ def opsets(model: ModelProto) -> Dict[str, int]:
 def signature(node: NodeProto, versions: Mapping[str, int]) -> Optional[Signature]:
     """Return an operator's types in the imported version, or None if ONNX doesn't define it."""
     domain = "" if node.domain in STANDARD else node.domain
-    if domain == CONTRIB and node.op_type in _LIKE_THE_STANDARD:
+    if domain == CONTRIB and node.op_type in LIKE_THE_STANDARD:
         return _signature(node.op_type, _NEWEST, "")
     return _signature(node.op_type, versions.get(domain, 1), domain)
 

@@ -7,8 +7,8 @@ from typing import Dict, Iterator, List, Optional, Sequence, Set
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from ..foreign import ForeignError, foreign
-from . import faults, model_file
+from ..third_party import ThirdPartyError, third_party
+from . import faults, model_file, names
 from .walk import bodies, graphs
 
 _WHOLE = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
@@ -18,9 +18,15 @@ _LARGEST_SIZES = 1 << 14  # bytes: a smaller tensor may be a size or an axis, wh
 
 
 class Surroundings:
-    """The nodes of a model's main graph by inputs and outputs; nodes in bodies count as the node with the body."""
+    """The nodes of a model's main graph by inputs and outputs; nodes in bodies count as the node with the body.
+
+    Nodes of the model that have no name get one.
+    """
 
     def __init__(self, model: ModelProto) -> None:
+        anonymous = [node for graph in graphs(model.graph) for node in graph.node if not node.name]
+        names.name_nodes(model)
+        self._anonymous = {node.name for node in anonymous}
         self._model = model
         self._made: Dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output if name}
         self._constant = {tensor.name for tensor in model.graph.initializer}
@@ -37,6 +43,19 @@ class Surroundings:
         """Return the nodes with these names."""
         return [node for node in self._model.graph.node if {each.name for each in _within(node)} & set(words) - {""}]
 
+    def unnamed(self, operator: str, number: int) -> str:
+        """Return the new name of a node without one; empty if it isn't clear which is meant.
+
+        Args:
+            operator: of the node.
+            number: its index in its graph, which may be within another node; -1 if unknown.
+        """
+        found = [node for node in self._nodes if node.name in self._anonymous and node.op_type == operator]
+        numbered = self._model.graph.node[number] if 0 <= number < len(self._model.graph.node) else None
+        if numbered is not None and numbered.name in [node.name for node in found]:
+            return str(numbered.name)
+        return found[0].name if len(found) == 1 else ""
+
     def computing(self, words: Sequence[str]) -> List[str]:
         """Return the names of the nodes in all graphs that these words name.
 
@@ -47,10 +66,10 @@ class Surroundings:
         named = [known[word] for word in words if word in known]
         return [node.name for node in self._spread(named, 0)]
 
-    def near(self, names: Sequence[str], distance: int) -> List[str]:
+    def near(self, wanted: Sequence[str], distance: int) -> List[str]:
         """Return the names of the nodes up to ``distance`` nodes away, including these."""
-        wanted = set(names)
-        return [node.name for node in self._spread([node for node in self._nodes if node.name in wanted], distance)]
+        among = set(wanted)
+        return [node.name for node in self._spread([node for node in self._nodes if node.name in among], distance)]
 
     def _spread(self, nodes: Sequence[NodeProto], distance: int) -> List[NodeProto]:
         """Return the nodes and those around them; nodes that only pass values on are omitted and add no distance."""
@@ -80,9 +99,9 @@ class Surroundings:
         """Return ONNX's objection to a node with its particular inputs, or None."""
         shell = model_file.without_weights(self._model)
         try:
-            with foreign():
+            with third_party():
                 values = self._shapes(shell)
-        except ForeignError:  # for instance, an operator that onnx doesn't know
+        except ThirdPartyError:  # for instance, an operator that onnx doesn't know
             return None
         graph = helper.make_graph(
             [node],
@@ -98,9 +117,9 @@ class Surroundings:
                     graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
         one = helper.make_model(graph, opset_imports=list(self._model.opset_import), ir_version=shell.ir_version)
         try:
-            with foreign():
+            with third_party():
                 onnx.shape_inference.infer_shapes(one, check_type=True, strict_mode=True)
-        except ForeignError as error:
+        except ThirdPartyError as error:
             judged = isinstance(error.__cause__, onnx.shape_inference.InferenceError)
             return faults.plain(error) if judged else None
         return None

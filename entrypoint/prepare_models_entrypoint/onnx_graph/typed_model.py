@@ -6,10 +6,11 @@ import contextlib
 import fnmatch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto, TensorProto
 
+from ..contract import skeleton
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.precision import Means
@@ -70,14 +71,11 @@ class TypedModel:
             ConvertError: the model did not get the precision asked for, and fallback is not allowed.
         """
         rule = Rule(Means.OWN_TYPES) if self.already else self.rule
-        kept = [
-            KeptLayer(name=node.name, op_type=node.op_type, reason=node.reason)
-            for node in self.kept
-            if not node.harmless
-        ]
+        layers = [KeptLayer(name=node.name, op_type=node.op_type, reason=node.reason) for node in self.kept]
+        kept = [layer for layer, node in zip(layers, self.kept) if not node.harmless]
         proven = prove(
             job.precision, rule, self.evidence, allow_fallback=job.allow_fallback, calibration=self.calibration,
-            kept=kept,
+            kept=kept, computing=[layer for layer in layers if layer["op_type"] in graph.COMPUTE] or kept or layers,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
         return proven
@@ -101,7 +99,8 @@ def prepared(
         findings: what samples showed; None if nothing was measured.
         needs: rewrites that make the model buildable without changing its results.
     """
-    changed = job.onnx != OnnxConfig() or bool(needs)
+    with skeleton.mapped(source) as view:
+        changed = job.onnx != OnnxConfig() or bool(needs) or skeleton.has_functions(view)
     model, done = _rescued(job, source, work_dir, needs)
     with _blaming(source):
         evidence = proof.of_graph(model)
@@ -260,8 +259,10 @@ class _Rewriter:
         if step == "fp8":
             return prepare(model_optimizer.to_fp8(model, self.job, self.work_dir))
         if self.cache is not None:
-            done = quantize.insert(model, self.cache.scales, names=set(names), keep=self._out_of_int8(model).keys())
-            self._cover(self.cache, done, names)
+            out = self._out_of_int8(model)
+            done = quantize.insert(model, self.cache.scales, names=set(names), keep=out.keys())
+            layers = {node.name for node in graph.nodes(model) if node.op_type in graph.COMPUTE}
+            self._cover(self.cache, done, names, {name: why for name, why in out.items() if name in layers})
         return model
 
     def _out_of_int8(self, model: ModelProto) -> Dict[str, str]:
@@ -294,11 +295,15 @@ class _Rewriter:
         self.typed.warnings += done.warnings
         return done.model
 
-    def _cover(self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str]) -> None:
+    def _cover(
+        self, cache: CalibrationCache, done: quantize.Quantized, names: Sequence[str], kept: Mapping[str, str]
+    ) -> None:
         """Record how much of the model the cache covers, and refuse one that covers too little."""
         if self.job.calibration is not None and cache.method is None:
             cache = replace(cache, method=self.job.calibration.method)  # it was made from samples and read back
         self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
-        for warning in calibration_cache.check(self.typed.calibration, allow_fallback=self.job.allow_fallback):
+        for warning in calibration_cache.check(
+            self.typed.calibration, allow_fallback=self.job.allow_fallback, kept=kept
+        ):
             layers = f"{len(done.skipped)} layers stay out of int8: {', '.join(list(done.skipped)[:5])}"
             self.typed.warnings.append(WarningInfo(**{**warning, "message": f"{warning['message']}; {layers}"}))

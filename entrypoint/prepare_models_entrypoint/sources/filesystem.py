@@ -94,11 +94,8 @@ class FilesystemSource:
 
             found: _Filesystem = fsspec.filesystem(Source.of(self._url).scheme)
         except ImportError as error:
-            raise FetchError(
-                "module-missing",
-                f"{self.label}: {error}",
-                hint=f"{extras.install('remote')}, and fsspec's package for this kind of URL, such as s3fs",
-            ) from None
+            lacking = extras.missing_filesystem(self.label, Source.of(self._url).scheme, error)
+            raise FetchError("module-missing", lacking.message, hint=lacking.hint) from None
         return found
 
     @contextlib.contextmanager

@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING, Mapping, Optional
 from urllib.parse import quote
 
+from ..contract.digest import is_sha256
 from ..contract.source import HubFile, hub_file
 from ..errors import FetchError
+from .access import refuse_odd
 from .body import Promise, Remote
 from .http import HttpSource, location, origin, refusal
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from .access import Access
 
-_SHA256 = r"[0-9a-f]{64}"
 _SIZE = r"[0-9]{1,18}"
 _COMMIT = r"[0-9a-f]{40}"
 _MOST_REDIRECTS = 5  # from repositories that moved
@@ -51,6 +52,8 @@ class HubSource(HttpSource):
 
     def _credentials(self) -> Mapping[str, str]:
         token = self._access.secrets.hf_token
+        if token:
+            refuse_odd(token, "source-refused", "the Hugging Face token")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _asked(self) -> Promise:
@@ -63,7 +66,7 @@ class HubSource(HttpSource):
                     self.revision = commit
                     self._url = _url(self._access.hf_endpoint, self._file, commit)
                 digest = headers.get("X-Linked-Etag", "").strip('"')
-                if re.fullmatch(_SHA256, digest):
+                if is_sha256(digest):
                     return Promise(int(size) if re.fullmatch(_SIZE, size) else None, digest)
                 target = location(answer, url)
                 if answer.status_code >= 400:

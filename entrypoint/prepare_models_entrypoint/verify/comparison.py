@@ -16,7 +16,7 @@ from ..contract.launch import command
 from ..contract.precision import Means
 from ..contract.report import ErrorInfo
 from ..converters.convert import plain_model
-from ..errors import VerifyError
+from ..errors import VerifyError, reported
 from ..inspect.header import read_header
 from ..onnx_graph.findings import Findings
 from ..processes import answer_of, supervise, tail
@@ -34,7 +34,7 @@ class Answer(TypedDict):
 
 def verify(
     model: ModelJob, source: Path, plan: Path, *, means: Optional[Means], findings: Optional[Findings],
-    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], timing_dir: Path, rescued: bool,
+    runtime: RuntimeInfo, work_dir: Path, cache_file: Optional[Path], timing_dir: Path, rescued: bool, own: bool,
 ) -> Tuple[Verification, int]:  # fmt: skip
     """Compare an engine, or the rewritten model that it was built from, with its source model.
 
@@ -51,6 +51,7 @@ def verify(
         cache_file: the calibration cache.
         timing_dir: where the locks of GPUs are kept.
         rescued: whether the model was rewritten so that it can be built.
+        own: whether the engine was built here: code inside a foreign one is never run.
 
     Raises:
         VerifyError: nothing could be compared: a module, an operator or a usable sample is missing.
@@ -74,15 +75,15 @@ def verify(
             "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",
             "findings": findings.to_dict() if findings else None,
             "rescued": rescued,
+            "own": own,
             "by_flags": means is not None and means.leaves_the_graph,
         }
         pass_on(request_file, json.dumps(request).encode("utf-8"))
         argv = command("verify.worker", str(request_file))
         ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=model.limit_s)
     found = answer_of(result, Answer) or Answer(error=None, verification=None)
-    error = found["error"]
-    if error is not None:
-        raise VerifyError(error["code"], error["message"], hint=error["hint"])
+    if found["error"] is not None:
+        raise reported(found["error"], VerifyError)
     if found["verification"] is None:
         how = ended.signal.name if ended.signal else f"status {ended.exit_code}"
         raise VerifyError(

@@ -6,10 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Iterable
 
-from ..contract import extras
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
-from ..errors import VerifyError
+from ..errors import VerifyError, missing
 
 
 def check(job: ModelJob, source: Path) -> None:
@@ -39,7 +38,7 @@ def check(job: ModelJob, source: Path) -> None:
 def check_modules() -> None:
     """Refuse to verify without ONNX Runtime."""
     if importlib.util.find_spec("onnxruntime") is None:
-        raise VerifyError("module-missing", "verifying needs onnxruntime", hint=extras.install("verify"))
+        raise missing(VerifyError, "verifying", "verify", "onnxruntime")
 
 
 def check_outputs(config: VerifyConfig, outputs: Iterable[str]) -> None:

@@ -70,7 +70,10 @@ class Reference:
         self._answers, self._session = answers, None
 
     def _answer(self, feed: samples.Feed) -> samples.Feed:
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(feed))))
+        try:
+            return dict(zip(self._outputs, self._session.run(self._outputs, dict(feed))))
+        except runners.runtime_errors() as error:  # of an output's type, too: numpy has no bf16
+            raise runners.cannot_run(error) from None
 
     def _expected(self) -> Iterator[Tuple[samples.Feed, samples.Feed]]:
         """Yield each sample with the source model's outputs."""

@@ -9,11 +9,10 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..contract import extras
 from ..contract.backends import loads_compatible_alone, take
 from ..contract.comparison import Latency
 from ..contract.conversion import Plugin
-from ..errors import VerifyError
+from ..errors import VerifyError, missing
 
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0
 
@@ -39,11 +38,6 @@ def dtype_of(name: str, kind: str) -> Any:
             hint="remove verify: from this model",
         )
     return _NUMPY[kind]
-
-
-def missing(error: ImportError) -> VerifyError:
-    """Return the error for a package that is not installed."""
-    return VerifyError("module-missing", f"verifying needs {error.name}", hint=extras.install("verify"))
 
 
 def session(model: Path) -> Any:
@@ -74,7 +68,8 @@ def cannot_run(error: Exception) -> VerifyError:
     return VerifyError(
         "verification-impossible",
         f"ONNX Runtime can't run the model: {first_line}",
-        hint="remove verify: from this model, or export it with operators of the ONNX standard",
+        hint="remove verify: from this model (and name a precision in place of auto), or export it with operators and "
+        "types that ONNX Runtime has",
     )
 
 
@@ -87,12 +82,12 @@ class Engine:
     runtime: Any = None
 
 
-def engine_of(plan: Path, module: str, plugins: Sequence[Plugin]) -> Engine:
+def engine_of(plan: Path, module: str, *, own: bool, plugins: Sequence[Plugin]) -> Engine:
     """Load an engine with a TensorRT module. Call it only if there is a GPU: without one, TensorRT may crash."""
     take(module)
     from ..converters import engine_loading
 
-    loaded = engine_loading.load_engine(plan, own=True, plugins=plugins)
+    loaded = engine_loading.load_engine(plan, own=own, plugins=plugins)
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
@@ -164,7 +159,7 @@ def engine_runner(engine: Any, module: str) -> Any:
         from polygraphy.backend.trt import TrtRunner
         from polygraphy.logger import G_LOGGER
     except ImportError as error:
-        raise missing(error) from error
+        raise missing(VerifyError, "verifying", "verify", error) from error
     G_LOGGER.module_severity = G_LOGGER.ERROR
     return EngineRunner(TrtRunner(engine, name="candidate", optimization_profile=0))
 

@@ -19,7 +19,7 @@ from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..converters.precision import rule
-from ..errors import VerifyError, outcome
+from ..errors import VerifyError, missing, outcome
 from ..landlock import Reach
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             answer["verification"] = Comparison(request).verification()
         except ImportError as error:
-            raise runners.missing(error) from None
+            raise missing(VerifyError, "verifying", "verify", error) from None
 
     answer["error"] = outcome(compare, "verify", no_memory=_NO_MEMORY)
     pass_on(request["result"], json.dumps(answer).encode("utf-8"))
@@ -124,7 +124,12 @@ class Comparison:
     def _candidate(self, stack: contextlib.ExitStack) -> _Candidate:
         why_not = self.request["no_gpu"]
         if why_not is None:
-            loaded = runners.engine_of(Path(self.request["plan"]), self.request["module"], self.model.plugins)
+            loaded = runners.engine_of(
+                Path(self.request["plan"]),
+                self.request["module"],
+                own=self.request["own"],
+                plugins=self.model.plugins,
+            )
             if loaded.engine is not None:
                 engine = runners.engine_runner(loaded.engine, self.request["module"])
                 return _Candidate("engine", f"the engine on {self.request['gpu']}", engine, loaded)

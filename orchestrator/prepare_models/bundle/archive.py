@@ -21,7 +21,7 @@ import zstandard
 
 from prepare_models_entrypoint.contract import schema
 
-from ..docker.tar_streams import END, padding
+from ..docker.tar_streams import END, header, padding
 from ..errors import BundleError, HostError
 from . import BEGINNING
 from .index import Content, Index, parse
@@ -31,13 +31,6 @@ _CHUNK = 1 << 20
 
 OnBytes = Callable[[int], None]
 Sink = Callable[[bytes], object]
-
-
-def header(name: str, size: int) -> bytes:
-    """Return the header of a member of ``size`` bytes; sizes beyond 8 GiB take an extra block, as in POSIX."""
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = size, 0o644
-    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
 def index_name(digest: str) -> str:

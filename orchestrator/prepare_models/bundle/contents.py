@@ -14,17 +14,18 @@ from typing import BinaryIO
 
 import zstandard
 
-from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, partial_of, replace, sync
+from prepare_models_entrypoint.contract import sizes
+from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, chunks, partial_of, replace, sync
 
-from ..docker.tar_streams import END, padding
-from ..errors import BundleError, HostError
+from ..docker.tar_streams import END, header, padding
+from ..errors import BundleError, HostError, NoRoomError
 from ..running.writer_lock import locked_now
-from .archive import header, index_name, member
+from .archive import index_name, member
 from .index import MOST_UNPACKED, Content, Index
 
-_CHUNK = 1 << 20
 _LEVEL = 3
 _WORTH = 0.95
+_SPARE = 64 << 20
 
 OnBytes = Callable[[int, int], None]
 
@@ -158,7 +159,7 @@ class Contents:
 
 def _chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb", buffering=0) as stream:
-        yield from iter(lambda: stream.read(_CHUNK), b"")
+        yield from chunks(stream)
 
 
 @contextlib.contextmanager
@@ -173,3 +174,11 @@ def spool(target: Path) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_room(folder: Path, size_bytes: int, does: str, *, hint: str) -> None:
+    """Raise NoRoomError unless the disk of a spool has room for so many bytes, which the bundle ``does``, and more."""
+    needed, free = size_bytes + _SPARE, shutil.disk_usage(folder).free
+    if needed > free:
+        text = f"the bundle {does} {sizes.told(needed)}, {folder.parent} has {sizes.told(free)}"
+        raise NoRoomError(text, hint=hint)

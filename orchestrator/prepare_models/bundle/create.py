@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
-from ..errors import HostError, LockError, NoRoomError, UsageError
+from ..errors import LockError, UsageError
 from ..executors import choice
 from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
 from ..lock.document import LockedFile
@@ -29,14 +28,12 @@ from ..store.restore import built
 from ..support.os_errors import unwritable
 from ..support.paths import cache_dir
 from . import images, wheels
-from .contents import Contents, OnBytes, spool
+from .contents import Contents, OnBytes, check_room, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
-
-_SPARE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -183,9 +180,7 @@ def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]
         for file in wanted(spec, base):
             if file.fetched:
                 by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
-    pins = NO_PINS
-    for spec in manifest.models:
-        pins = pins.and_those(fetched_pins(spec, lock, base))
+    pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
     results = fetch_sources(by_network, on_event=on_event, pins=pins)
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
@@ -197,18 +192,11 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
 
     containers = Containers()
     for row, reference in order.platforms:
-        image = containers.image(reference)
-        if image is None:
-            raise HostError(f"the engine does not have the image {reference}", hint="prepare-models image build")
+        image = containers.needed(reference, row.name)
         refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
         yield images.add(containers, row, reference, image, contents)
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size_bytes + _SPARE > free:
-        raise NoRoomError(
-            f"the bundle needs {(size_bytes + _SPARE) / 1e6:.0f} MB more, {folder.parent} has {free / 1e6:.0f} MB",
-            hint="free disk space there, or choose another disk with -o FILE",
-        )
+    check_room(folder, size_bytes, "needs another", hint="free disk space there, or choose another disk with -o FILE")

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from ..docker.tar_streams import END, Pieces, padding
+from prepare_models_entrypoint.contract.files import chunks
+
+from ..docker.tar_streams import END, Pieces, header, padding
 from .contents import Contents
 from .index import BundledImage, ImageFile
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from ..machine.platforms import Platform
 
 _CHUNK = 1 << 20
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def add(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
@@ -30,14 +31,14 @@ def add(containers: Containers, row: Platform, reference: str, image: Image, con
             name = entry.name.removeprefix("./")
             if entry.isreg():
                 stream = cast("IO[bytes]", archive.extractfile(entry))
-                digest = contents.add_stream(iter(lambda stream=stream: stream.read(_CHUNK), b""))  # type: ignore[misc]  # mypy infers no type for a default of a lambda
+                digest = contents.add_stream(chunks(stream))
                 files.append(ImageFile(name, sha256=digest))
             elif entry.issym():
                 files.append(ImageFile(name, link=entry.linkname))
             else:
                 files.append(ImageFile(name))
     files.sort(key=lambda file: file.path)
-    return BundledImage(row.name, MACHINES.get(image.arch, image.arch), reference, image.id, tuple(files))
+    return BundledImage(row.name, image.machine, reference, image.id, tuple(files))
 
 
 def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[bytes]:
@@ -48,17 +49,10 @@ def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[byt
         path_of: returns the path of a digest's content.
     """
     for file in image.files:
-        entry = tarfile.TarInfo(file.path)
-        entry.mode = 0o644
-        if file.link is not None:
-            entry.type, entry.linkname = tarfile.SYMTYPE, file.link
-        elif file.sha256 is None:
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-        else:
-            entry.size = path_of(file.sha256).stat().st_size
-        yield entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
-        if file.sha256 is not None:
-            with path_of(file.sha256).open("rb") as stream:
-                yield from iter(lambda stream=stream: stream.read(_CHUNK), b"")  # type: ignore[misc]  # mypy infers no type for a default of a lambda
-            yield padding(entry.size)
+        place = path_of(file.sha256) if file.sha256 is not None else None
+        yield header(file.path, place.stat().st_size if place is not None else None, link=file.link)
+        if place is not None:
+            with place.open("rb") as stream:
+                yield from chunks(stream)
+            yield padding(place.stat().st_size)
     yield END

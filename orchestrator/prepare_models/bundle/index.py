@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import asdict, dataclass, field
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.digest import is_sha256
 
 from ..errors import BundleError
 from ..store import FILES as ENGINE_FILES
@@ -16,7 +16,6 @@ from ..store import FILES as ENGINE_FILES
 VERSION = 1
 MOST_UNPACKED = 500  # files that compress better are stored as they are, so that a few bytes never fill the disk
 LARGEST_TIMING_CACHE = 512 << 20
-_SHA256 = "[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -214,5 +213,5 @@ def _check_contents(index: Index) -> None:
 
 
 def _digest(text: str) -> None:
-    if not re.fullmatch(_SHA256, text):
+    if not is_sha256(text):
         raise ContractError(f"{text[:64]!r} is not a sha256")

@@ -15,12 +15,12 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
-from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import BundleError, NoRoomError
+from ..errors import BundleError
 from ..lock.document import Lock
 from ..lock.document import parse as parse_lock
 from ..lock.pins import fetched_pins
@@ -36,10 +36,8 @@ from ..support.os_errors import unwritable
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
 from .archive import Reader, Sink, damaged, opened
-from .contents import OnBytes, spool
+from .contents import OnBytes, check_room, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
-
-_SPARE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -220,13 +218,9 @@ class _Work:
             self._stream = None
 
     def _check_room(self, index: Index) -> None:
-        needed = sum(content.bytes for content in index.contents if content.sha256 in (self._needed or ())) + _SPARE
-        free = shutil.disk_usage(self._folder).free
-        if needed > free:
-            raise NoRoomError(
-                f"the bundle unpacks to {needed / 1e6:.0f} MB, {cache_dir()} has {free / 1e6:.0f} MB",
-                hint="free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space",
-            )
+        needed = sum(content.bytes for content in index.contents if content.sha256 in (self._needed or ()))
+        hint = "free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space"
+        check_room(self._folder, needed, "unpacks to", hint=hint)
 
 
 def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
@@ -298,9 +292,7 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
     remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
     if remote:
-        pins = NO_PINS
-        for spec in models:
-            pins = pins.and_those(spec.pins)
+        pins = Pins.together(spec.pins for spec in models)
         fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
 
 

@@ -13,7 +13,8 @@ from ..reports import forms, text
 from ..running import progress
 from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
-from .options import add_output, add_wide, seconds, size
+from .options import add_output, seconds, size
+from .trusting import add_key
 
 if TYPE_CHECKING:
     from ..reports.run_report import RunReport
@@ -27,7 +28,6 @@ def add_building(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     add_limits(command)
     add_output(command)
-    add_wide(command)
 
 
 def add_limits(command: argparse.ArgumentParser) -> None:
@@ -51,8 +51,7 @@ def add_sharing(command: argparse.ArgumentParser) -> None:
         "--policy", choices=POLICIES,
         help=f"what becomes of engines that are not there (default {PULL_OR_BUILD})",
     )  # fmt: skip
-    group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs what is pushed")
-    group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(group, "signs what is pushed")
     group.add_argument(
         "--jitter", type=seconds, metavar="SECONDS", help="wait for a random time before the first contact"
     )

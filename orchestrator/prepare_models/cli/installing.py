@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sysconfig
 from collections.abc import Sequence
@@ -12,7 +11,8 @@ from pathlib import Path
 from ..errors import EXIT_OK, HostError, UsageError
 from ..provisioning import units
 from ..reports import text
-from ..support.page import Table, show
+from ..support.page import Table
+from . import printing
 
 
 def add_install(command: argparse.ArgumentParser) -> None:
@@ -51,12 +51,9 @@ def main(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
         text.write("\n".join(f"# {name}\n{unit}" for name, unit in rendered.items()).rstrip())
         return EXIT_OK
     changed = units.install(rendered, arguments.root, user=arguments.user)
-    if arguments.json:
-        document = {"files": list(map(str, changed)), "changed": [str(file) for file, new in changed.items() if new]}
-        text.write(json.dumps(document, indent=2))
-    else:
-        rows = [("written" if new else "unchanged", str(file)) for file, new in changed.items()]
-        show(Table((), rows), "", *_next_steps(arguments, elsewhere=elsewhere))
+    document = {"files": list(map(str, changed)), "changed": [str(file) for file, new in changed.items() if new]}
+    rows = [("written" if new else "unchanged", str(file)) for file, new in changed.items()]
+    printing.result(arguments, document, Table((), rows), "", *_next_steps(arguments, elsewhere=elsewhere))
     return EXIT_OK
 
 

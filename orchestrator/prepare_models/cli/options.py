@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UsageError
 from ..executors import NAMES
 from .trusting import add_require
+
+ARCHITECTURES = ("x86_64", "aarch64")
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.kinds import Kind
@@ -39,6 +42,17 @@ def add_models_dir(command: argparse.ArgumentParser) -> None:
     command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
 
 
+def add_arch(command: argparse.ArgumentParser, what: str) -> None:
+    """Add the option for an architecture. ``what``: whose it is."""
+    command.add_argument("--arch", choices=ARCHITECTURES, help=what)
+
+
+def add_target_dir(command: argparse.ArgumentParser, *names: str, what: str = "Triton model repository") -> None:
+    """Add the option for the models directory that a command writes. ``names``: of the option."""
+    names = names or ("--models-dir",)
+    command.add_argument(*names, type=Path, default=Path("models"), metavar="DIR", help=f"{what} (default: ./models)")
+
+
 def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
     """Add the option for the consumers whose rules apply. ``otherwise``: the default, in words."""
     command.add_argument(
@@ -55,9 +69,17 @@ def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
     )  # fmt: skip
 
 
-def add_output(command: argparse.ArgumentParser) -> None:
-    """Add the options shared by commands that print a result and report progress."""
+def add_table(command: argparse.ArgumentParser, what: str = "result") -> None:
+    """Add the options of commands that print a table."""
+    add_json(command, what)
+    add_wide(command)
+
+
+def add_output(command: argparse.ArgumentParser, *, table: bool = True) -> None:
+    """Add the options of commands that report progress, and print a result, which may be a ``table``."""
     add_json(command)
+    if table:
+        add_wide(command)
     volume = command.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
     volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")
@@ -112,6 +134,24 @@ def manifest(text: str) -> Path:
     return Path(text)
 
 
+def beginning(text: str, names: Iterable[str], what: str, listing: str) -> str:
+    """Return the one name that begins with a text.
+
+    Args:
+        text: first digits of a key, an id or a digest.
+        names: all of them.
+        what: what they are, in the plural.
+        listing: the command that lists them.
+
+    Raises:
+        UsageError: none or several begin with it.
+    """
+    found = [name for name in names if name.startswith(text)]
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} {what} begin with {text!r}", hint=f"{listing} lists them; give more digits")
+    return found[0]
+
+
 def value(kind: Kind, text: str) -> Any:
     """Read a value of a kind that manifests have, too."""
     try:
@@ -124,24 +164,22 @@ def value(kind: Kind, text: str) -> Any:
 
 def days(text: str) -> float:
     """Read a number of days."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of days, found {text!r}")
-    return number
+    return _number(text, "days", or_zero=True)
 
 
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
+    return _number(text, "seconds above 0", or_zero=False)
+
+
+def _number(text: str, of: str, *, or_zero: bool) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0, found {text!r}")
-    return seconds
+        number = -1.0
+    if not 0 <= number < float("inf") or (number == 0 and not or_zero):
+        raise argparse.ArgumentTypeError(f"expected a number of {of}, found {text!r}")
+    return number
 
 
 def size(text: str) -> int:
@@ -188,20 +226,14 @@ def add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
     command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, without a network")
     add_bases(command)
-    add_delivery(command, "--models-dir")
+    add_delivery(command)
     command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
     add_require(command)
 
 
 def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
     """Add the options for where engines are built, where they go and for whom. ``models_dir``: names of its option."""
-    command.add_argument(
-        *models_dir,
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="Triton model repository (default: ./models)",
-    )
+    add_target_dir(command, *models_dir)
     add_executor(command)
     command.add_argument(
         "--tensor-names",

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 
+def add_key(command: argparse._ActionsContainer, does: str, *, required: bool = False) -> None:
+    """Add the options for a private key. ``does``: what it is for."""
+    command.add_argument("--sign", type=Path, required=required, metavar="KEY", help=f"private key (PEM) that {does}")
+    command.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+
+
 def add_sign(command: argparse.ArgumentParser) -> None:
     """Add the options that sign what a command writes."""
     group = command.add_argument_group("signature")
-    group.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs it")
-    group.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(group, "signs it")
     group.add_argument(
         "--series", metavar="NAME", help="series that this edition belongs to (default: the manifest's name)"
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import docker
 import requests
@@ -17,6 +18,8 @@ from prepare_models_entrypoint.contract.files import NO_ROOM
 
 from . import address
 from .daemon_errors import explain, lost
+
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # the builder marks errors with colours
 
 
 @contextlib.contextmanager
@@ -83,3 +86,17 @@ def _check_address() -> None:
     context = None if host else os.environ.get("DOCKER_CONTEXT")
     if context and ContextAPI.get_context(context) is None:
         raise explain(f"no such Docker context: {context}")
+
+
+def lines(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """Yield the lines of a builder's or a registry's answers.
+
+    Raises:
+        ContainerError: one of them is an error.
+    """
+    for answer in answers:
+        if "error" in answer:
+            raise explain(answer["error"])
+        text = _COLOURS.sub("", answer.get("stream") or answer.get("status") or "").rstrip()
+        if text:
+            yield text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +16,11 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from ..errors import HostError, InterruptedRunError
+from ..errors import ContainerError, HostError, InterruptedRunError
 from . import copied_files, gpu
-from .client import broken_line, connect, translated, untroubled
+from .client import broken_line, connect, lines, translated, untroubled
 from .copied_files import Bind
 from .daemon import Image, probe
-from .daemon_errors import explain
 from .gpu import Access
 from .owners import LABEL
 
@@ -35,7 +33,6 @@ PIDS_LIMIT = 4096
 SHM_BYTES = 1 << 30
 TMP_OPTIONS = "rw,exec,nosuid,nodev,size=1g,mode=1777"  # exec: TensorRT and CUDA write code there and load it
 
-_COLOURS = re.compile("\x1b\\[[0-9;]*m")  # the builder marks errors with colours
 _STOP_GRACE_S = 5
 _PIECE = 1 << 20
 _QUIET_S = 15.0
@@ -288,6 +285,19 @@ class Containers:
             except ImageNotFound:
                 return None
 
+    def needed(self, name: str, platform: str = "") -> Image:
+        """Return an image by its name. ``platform``: the one that it is built for, if known.
+
+        Raises:
+            ContainerError: the container engine doesn't have it.
+        """
+        image = self.image(name)
+        if image is None:
+            build = "prepare-models image build" + (f" --platform {platform}" if platform else "")
+            message, hint = f"the engine does not have the image {name}", f"{build}, or image pull, or image load"
+            raise ContainerError("image-missing", message, hint=hint)
+        return image
+
     def build(
         self,
         context: IO[bytes],
@@ -309,12 +319,12 @@ class Containers:
                 fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
                 rm=True, forcerm=True, decode=True, target=target, network_mode=network, platform=platform,
             )  # fmt: skip
-            yield from _lines(answers)
+            yield from lines(answers)
 
     def pull(self, reference: str) -> Iterator[str]:
         """Pull an image; yield the registry's messages."""
         with translated():
-            yield from _lines(self._client.api.pull(reference, stream=True, decode=True))
+            yield from lines(self._client.api.pull(reference, stream=True, decode=True))
 
     def tag(self, reference: str, name: str) -> None:
         """Give an image a second name."""
@@ -385,12 +395,3 @@ def _deadline(container: Container, timeout_s: float | None) -> Iterator[threadi
     finally:
         if timer:
             timer.cancel()
-
-
-def _lines(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:
-    for answer in answers:
-        if "error" in answer:
-            raise explain(answer["error"])
-        text = _COLOURS.sub("", answer.get("stream") or answer.get("status") or "").rstrip()
-        if text:
-            yield text

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from prepare_models_entrypoint.contract.files import PARTIAL, atomic_file
 
 from ..errors import ContainerError, InterruptedRunError
-from .tar_streams import END, Pieces, padding
+from .tar_streams import END, Pieces, header, padding
 
 OnSent = Callable[[int, int], object]
 
@@ -121,7 +121,8 @@ class _Sending:
     """Archives being sent to a container engine."""
 
     def __init__(self, user: str, stopped: Callable[[], bool], on_sent: OnSent, total: int) -> None:
-        self._uid, self._gid = map(int, user.split(":"))
+        uid, gid = map(int, user.split(":"))
+        self._owner = uid, gid
         self._stopped, self._on_sent, self._total, self._sent = stopped, on_sent, total, 0
 
     def packed(self, wanted: dict[PurePosixPath, Bind | None], volume: PurePosixPath) -> Iterator[bytes]:
@@ -130,7 +131,7 @@ class _Sending:
             inner = path.relative_to(volume)
             for folder in (*reversed(inner.parents), *([inner] if bind is None else [])):
                 if folder not in made:
-                    yield self._header(folder, 0o755)
+                    yield header(str(folder), None, owner=self._owner)
                     made.add(folder)
             if bind is not None:
                 try:
@@ -143,7 +144,7 @@ class _Sending:
     def _entries(self, path: Path, name: PurePosixPath, *, content: bool) -> Iterator[bytes]:
         """Yield a file, or a directory with its contents. Deeper links to directories are skipped."""
         if path.is_dir():
-            yield self._header(name, 0o755)
+            yield header(str(name), None, owner=self._owner)
             for child in sorted(path.iterdir()) if content else ():
                 if not (child.is_symlink() and child.is_dir()):
                     yield from self._entries(child, name / child.name, content=True)
@@ -153,7 +154,8 @@ class _Sending:
     def _file(self, path: Path, name: PurePosixPath) -> Iterator[bytes]:
         with path.open("rb", buffering=0) as stream:
             status = os.fstat(stream.fileno())
-            yield self._header(name, status.st_mode & 0o777, size=status.st_size, mtime=status.st_mtime)
+            mode, mtime = status.st_mode & 0o777, int(status.st_mtime)
+            yield header(str(name), status.st_size, mode, owner=self._owner, mtime=mtime)
             left = status.st_size
             while left and (piece := stream.read(min(left, _CHUNK))):
                 if self._stopped():
@@ -165,13 +167,6 @@ class _Sending:
             if left:
                 raise ContainerError("docker-remote", f"{path} became shorter while it was sent", hint="run again")
             yield padding(status.st_size)
-
-    def _header(self, name: PurePosixPath, mode: int, *, size: int | None = None, mtime: float = 0) -> bytes:
-        """Return the header of a file, or of a directory, which has no size."""
-        entry = tarfile.TarInfo(str(name))
-        entry.uid, entry.gid, entry.mode, entry.mtime = self._uid, self._gid, mode, int(mtime)
-        entry.type, entry.size = (tarfile.DIRTYPE, 0) if size is None else (tarfile.REGTYPE, size)
-        return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _size(path: Path) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONTRACT_LABEL = f"{LABEL}.contract"
 
 CDI_BY_DEFAULT_API = (1, 50)
-_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman uses Go's names
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # by Go's names of architectures
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Image:
             bytes=attributes.get("Size", 0),
         )
 
+    @property
+    def machine(self) -> str:
+        """Return the architecture that it runs on, by the kernel's name."""
+        return MACHINES.get(self.arch, self.arch)
+
     def unfit(self) -> str | None:
         """Return why this version of the tool can't use the image, or None."""
         found = self.labels.get(CONTRACT_LABEL)
@@ -94,7 +99,7 @@ def probe(client: DockerClient) -> Daemon:
         runtimes=frozenset(info.get("Runtimes") or ()),
         cdi_spec_dirs=spec_dirs,
         cdi_devices=tuple(devices),
-        arch=_ARCHITECTURES.get(info.get("Architecture", ""), info.get("Architecture", "")),
+        arch=MACHINES.get(info.get("Architecture", ""), info.get("Architecture", "")),
         docker_root=info.get("DockerRootDir", ""),
         memory_bytes=info.get("MemTotal", 0),
     )

@@ -16,6 +16,7 @@ from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from .. import __version__
 from ..errors import HostError, UsageError
 from ..machine.platforms import Platform, table
+from .daemon import MACHINES
 
 if TYPE_CHECKING:
     from .container import Containers
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _ENTRYPOINT = "prepare_models_entrypoint"
 _CONVERTER = "tao-converter"
 _AUTHORITY = "docker/requirements/ca.pem"  # where Dockerfiles look for it
-DOCKER_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+DOCKER_ARCH = {machine: arch for arch, machine in MACHINES.items()}
 
 
 def docker_directory() -> Path:

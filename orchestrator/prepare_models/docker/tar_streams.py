@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Iterable
 
-_BLOCK = 512
+_BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * _BLOCK)
 
 
 def padding(size: int) -> bytes:
     """Return the bytes that pad a member of ``size`` bytes to whole blocks."""
     return bytes(-size % _BLOCK)
+
+
+def header(
+    name: str,
+    size: int | None,
+    mode: int = 0o644,
+    *,
+    link: str | None = None,
+    owner: tuple[int, int] = (0, 0),
+    mtime: int = 0,
+) -> bytes:
+    """Return the header of a member; sizes beyond 8 GiB, and long names, take extra blocks, as in POSIX.
+
+    Args:
+        name: its path.
+        size: of a file, in bytes; None for a directory or a link.
+        mode: permissions of a file.
+        link: what a symbolic link names.
+        owner: user and group.
+        mtime: seconds since the epoch.
+    """
+    entry = tarfile.TarInfo(name)
+    entry.mode, (entry.uid, entry.gid), entry.mtime = mode, owner, mtime
+    if link is not None:
+        entry.type, entry.linkname = tarfile.SYMTYPE, link
+    elif size is None:
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+    else:
+        entry.size = size
+    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 class Pieces(io.RawIOBase):

@@ -90,7 +90,7 @@ class Docker:
         found = look(options)
         if found is not None and found.image is not None and found.image.unfit() is None:
             wanted = gpu.wanted(options.gpu, found.platform)
-            self._runtime = environments.known(environments.image_facts(found.image.id, found.machine, wanted))
+            self._runtime = environments.recalled(environments.image_facts(found.image.id, found.machine, wanted))
             self._platform, self._image = found.platform, found.image
             # By id, so that moving a tag meanwhile changes nothing.
             self._options = replace(options, platform=found.platform.name, image=found.image.id)

@@ -6,7 +6,7 @@ entrypoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -103,6 +103,10 @@ class Executor:
     def of(self, device: str) -> Executor:
         """Return what builds for a device class: this, unless it has several."""
         return Executor(self.name, self._several.of(device)) if self._several else self
+
+    def by_device(self, specs: Iterable[ModelSpec]) -> dict[str, Executor]:
+        """Return what builds for each device class of some models, in the order in which they name them."""
+        return {device: self.of(device) for device in dict.fromkeys(spec.device for spec in specs)}
 
     @property
     def builds_here(self) -> bool:

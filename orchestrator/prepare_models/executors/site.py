@@ -167,13 +167,7 @@ class Site:
             self._gpus.put(access)
 
     def _find_image(self) -> Image:
-        image = self.containers.image(self._name)
-        if image is None:
-            raise ContainerError(
-                "image-missing",
-                f"the engine does not have the image {self._name}",
-                hint=f"prepare-models image build --platform {self.platform.name}, or image pull, or image load",
-            )
+        image = self.containers.needed(self._name, self.platform.name)
         why_not = image.unfit()
         if why_not is not None:
             raise ContainerError("image-unfit", f"{self._name}: {why_not}", hint="prepare-models image build")

@@ -84,7 +84,7 @@ class Work:
         materials = fetched["materials"]
         digests = {material["role"]: material["sha256"] for material in materials}
         weights = {each["source_id"]: each["sha256"] for each in materials if each["role"] == "external_data"}
-        spec = replace(self.spec, pins=self.spec.pins.and_those(Pins(sha256=weights)))
+        spec = replace(self.spec, pins=Pins.together((self.spec.pins, Pins(sha256=weights))))
         if Source.of(spec.source).path is None:
             spec = replace(spec, sha256=digests.get("model", spec.sha256))
         if spec.calibration_cache is not None and Source.of(spec.calibration_cache).path is None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 
-from ..errors import FarmError, HostError
+from ..errors import ExtraMissingError, FarmError
 from ..executors.options import FarmOptions
 from . import address
 from .member import Introduction, Member
@@ -33,18 +33,20 @@ _CONNECT_S = 10.0
 _LOOK_S = 5.0
 _PATIENCE_S = 60.0  # for a class whose last worker is gone: a new one may be starting
 _ATTEMPTS = 3  # of a task whose connection was lost
+# A worker that waits wakes up 50 times a second, and looks 100 times a second at what its threads are at.
+_QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 
 def version() -> str:
     """Return the version of distributed.
 
     Raises:
-        HostError: it is not installed.
+        ExtraMissingError: it is not installed.
     """
     try:
         import distributed
     except ImportError as error:
-        raise HostError(f"a farm needs Dask's distributed: {error}", hint=f"run: {extras.install('farm')}") from None
+        raise ExtraMissingError(extras.missing("a farm", "farm", error)) from None
     return str(distributed.__version__)
 
 
@@ -73,7 +75,8 @@ class Cluster:
     """A client's connection to a farm. Several threads may use it.
 
     Raises:
-        UsageError: the address can't be used. HostError: distributed is missing. FarmError: nothing answers there.
+        UsageError: the address can't be used. ExtraMissingError: distributed is missing.
+        FarmError: nothing answers there.
     """
 
     def __init__(self, options: FarmOptions) -> None:
@@ -266,8 +269,10 @@ def serve(
     scheduler = address.checked(options)
 
     async def work() -> bool:
+        import dask
         from distributed import Worker
 
+        dask.config.set(_QUIET)
         loop, ended = asyncio.get_running_loop(), False
         async with Worker(
             scheduler, nthreads=1, name=name, security=_security(options), resources={resource(said["device"]): 1},

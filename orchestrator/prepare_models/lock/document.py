@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.digest import is_sha256
 from prepare_models_entrypoint.contract.files import read_small, write_own
 
 from ..errors import HostError, LockError
@@ -22,7 +22,6 @@ ROLES = (
     "verification_arrays",
 )  # fmt: skip
 
-_SHA256 = "[0-9a-f]{64}"
 
 Facts = Mapping[str, str]
 
@@ -150,11 +149,11 @@ def _check(raw: Collection[str], lock: Lock) -> None:
     if not {"models", "platforms"} <= set(raw):
         raise ContractError("models or platforms are missing")
     for file in (file for files in lock.models.values() for file in files):
-        if file.role not in ROLES or not re.fullmatch(_SHA256, file.sha256) or file.bytes < 0:
+        if file.role not in ROLES or not is_sha256(file.sha256) or file.bytes < 0:
             raise ContractError(f"{file.source}: role, sha256 or bytes is wrong")
     for engine in (engine for engines in lock.engines.values() for engine in engines):
         digests = (engine.build_key, engine.sha256)
-        if not all(re.fullmatch(_SHA256, digest) for digest in digests) or engine.bytes < 0:
+        if not all(map(is_sha256, digests)) or engine.bytes < 0:
             raise ContractError(f"engine {engine.build_key[:16]}: build_key, sha256 or bytes is wrong")
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # Packages of the extra ``local``; others come with extras that not everybody has.
 _REWRITING = ("onnx",)
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def of_python(runtime: RuntimeInfo) -> tuple[str, Facts]:
@@ -32,4 +31,4 @@ def of_python(runtime: RuntimeInfo) -> tuple[str, Facts]:
 def of_image(row: Platform, image: Image) -> tuple[str, Facts]:
     """Return name and facts of an image as a platform."""
     facts = {"tool": __version__, "image_id": image.id, "tensorrt": row.tensorrt}
-    return f"{row.name}-{_MACHINES.get(image.arch, image.arch)}", facts
+    return f"{row.name}-{image.machine}", facts

@@ -80,20 +80,16 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
     for spec, file in remote:
         by_network.setdefault(spec.network, {})[file.source] = None  # if pinned, it would be taken from the store
     results = fetch_sources(by_network, on_event=on_event)
-    found = []
-    for spec in manifest.models:
-        for locked in fetched_weights(spec, lock.models.get(spec.name, ())):
-            now = results.get(locked.source_id or "")
-            if now is not None and now["sha256"] != locked.sha256:
-                text = f"{spec.name}: {locked.role} {locked.source} has sha256 {now['sha256']} on its server"
-                found.append(f"{text}, the lock has {locked.sha256}")
-    for spec, file in remote:
-        served = results[Source.of(file.source).id]["sha256"]
-        known = {locked.place: locked for locked in lock.models.get(spec.name, ())}.get(file.place)
-        if known is not None and served != known.sha256:
-            text = f"{spec.name}: {file.role} {file.label} has sha256 {served} on its server"
-            found.append(f"{text}, the lock has {known.sha256}")
-    return found
+    locked = {spec.name: lock.models.get(spec.name, ()) for spec in manifest.models}
+    weights = [(spec, file) for spec in manifest.models for file in fetched_weights(spec, locked[spec.name])]
+    served = {(spec.name, file.place): results.get(file.source_id or "") for spec, file in weights}
+    served.update({(spec.name, file.place): results[Source.of(file.source).id] for spec, file in remote})
+    return [
+        f"{name}: {file.role} {file.source} has sha256 {now['sha256']} on its server, the lock has {file.sha256}"
+        for name, files in locked.items()
+        for file in files
+        if (now := served.get((name, file.place))) is not None and now["sha256"] != file.sha256
+    ]
 
 
 def _same(made: Mapping[str, Sequence[LockedFile]], previous: Lock, model: str) -> bool:

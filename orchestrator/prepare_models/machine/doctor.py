@@ -220,7 +220,7 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
         return
     why_not = image.unfit()
     if why_not is None:
-        yield Finding("image", OK, f"{chosen.image}, {image.bytes / 1e6:.0f} MB")
+        yield Finding("image", OK, f"{chosen.image}, {sizes.told(image.bytes)}")
     else:
         yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
 

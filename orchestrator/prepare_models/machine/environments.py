@@ -51,7 +51,7 @@ def remembered(
         ask: obtains the description.
         lasting: returns whether an answer stays valid as long as the facts do; a missing GPU doesn't.
     """
-    found: RuntimeInfo | None = known(facts)
+    found: RuntimeInfo | None = recalled(facts)
     if found is not None:
         return found
     answer = ask()
@@ -60,7 +60,7 @@ def remembered(
     return answer
 
 
-def known(facts: Sequence[object]) -> Any:
+def recalled(facts: Sequence[object]) -> Any:
     """Return what is remembered for some facts, or None."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads(_file(facts).read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def _gpus(root: Path) -> gpus.Answer:
     if drivers[1] is None:  # without a file with the driver's version, a change would go unnoticed
         return gpus.ask(root)
     facts = ["gpus", program, os.stat(program).st_mtime_ns if program else None, *drivers]
-    found = known(facts)
+    found = recalled(facts)
     if found:
         return gpus.Answer(tuple(gpus.Gpu(**gpu) for gpu in found))
     answer = gpus.ask(root)

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.source import NO_FILE_HINT, Source, no_f
 from ..errors import PrepareModelsError
 from ..manifest import licences
 from ..manifest.model import ModelSpec
-from ..support.page import Message
+from ..support.page import Message, of_warning
 from .planner import BUILD, REBUILD, PlannedModel
 
 _NEED_SCALES = ("int8", "fp8")
@@ -32,7 +32,7 @@ def of_run(planned: Sequence[PlannedModel], runtime: RuntimeInfo) -> list[Messag
     """Return notes on the engines of this TensorRT, each once."""
     specs, about = _builds(planned), "this TensorRT"
     found = [each for spec in specs for each in known_faults.of_build(spec.job(Path()), runtime)]
-    messages = [Message("warning", each["code"], about, each["message"], each["hint"]) for each in found]
+    messages = [of_warning(each, about) for each in found]
     backend = runtime["backend"]
     if backend is not None and backend["name"] == "tensorrt_rtx" and any(map(_for_tensorrt, specs)):
         messages.append(Message("warning", RTX_ENGINE, about, of_rtx(backend["version"]), RTX_HINT))
@@ -104,4 +104,4 @@ def _of_samples(spec: ModelSpec) -> Iterator[Message]:
 
 
 def _message(spec: ModelSpec, code: str, message: str, hint: str = "", *, kind: str = "error") -> Message:
-    return Message(kind, code, spec.label, message, hint or ERRORS[code].hint)
+    return Message(kind, code, spec.label, message, hint or ERRORS[code].advice)

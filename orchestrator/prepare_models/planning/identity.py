@@ -101,7 +101,7 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     archive = Source.of(source).outer.path
     if archive is not None and not archive.is_file():
         raise SourceMissingError(source)
-    changed = archive.stat().st_ctime if archive else 0.0
+    changed = changed_at(Source.of(source))
     known = digests.of_source(Source.of(source).id, since=changed)
     if known is not None:
         return known
@@ -113,6 +113,11 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
         if material["role"] == role and material["source_id"] == Source.of(source).id:
             return material["sha256"]
     return Pending.NOT_FETCHED
+
+
+def changed_at(source: Source) -> float:
+    """Return when a file that is here was last changed, or the archive of a source, in epoch seconds; 0 elsewhere."""
+    return source.outer.path.stat().st_ctime if source.outer.path else 0.0
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:

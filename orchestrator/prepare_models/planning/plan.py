@@ -98,14 +98,13 @@ def planned(
     specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool = False
 ) -> tuple[list[PlannedModel], Mapping[str, RuntimeInfo]]:
     """Return what would be done for each model, and the runtimes that would do it, by device class."""
-    runtimes = {device: executor.of(device).describe() for device in dict.fromkeys(spec.device for spec in specs)}
     directory = paths.refuse_file(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     digests = open_digests()
-    store = open_store(digests)
-    plans = {device: planner.Planner(directory, each, store, digests, force) for device, each in runtimes.items()}
+    store, executors = open_store(digests), executor.by_device(specs)
+    plans = planner.by_device(executors, directory, store=store, digests=digests, force=force)
     found = [plans[spec.device].plan(spec) for spec in specs]
     digests.save()
-    return found, runtimes
+    return found, {device: each.runtime for device, each in plans.items()}
 
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:

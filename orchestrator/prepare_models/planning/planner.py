@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -23,6 +24,9 @@ from ..signing.origins import untrusted
 from ..store import Store
 from ..support.file_digests import Digests
 from .identity import SourceMissingError, expected_identity
+
+if TYPE_CHECKING:
+    from ..executors.executor import Executor
 
 BUILD = "build"
 REBUILD = "rebuild"
@@ -202,6 +206,14 @@ class Planner:
             return _Finding(mismatch)
         stale = _stale_companion(spec, output_dir, record)
         return _Finding(stale, sound=True) if stale else None
+
+
+def by_device(
+    executors: Mapping[str, Executor], models_dir: Path, *, store: Store, digests: Digests, force: bool
+) -> dict[str, Planner]:
+    """Return what plans the models of each device class. ``executors``: what builds for it."""
+    runtimes = {device: executor.describe() for device, executor in executors.items()}
+    return {device: Planner(models_dir, runtime, store, digests, force) for device, runtime in runtimes.items()}
 
 
 def _without_pending(expected: dict[str, object], spec: ModelSpec) -> dict[str, object]:

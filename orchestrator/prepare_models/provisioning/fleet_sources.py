@@ -13,8 +13,9 @@ from urllib.parse import urljoin
 
 from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.files import read_small
+from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import HostError, UsageError
+from ..errors import ExtraMissingError, UsageError
 from .status_document import STATUS_FILE
 
 LARGEST = 1 << 20  # bytes of a status, and of a list of them
@@ -34,7 +35,7 @@ def find(place: str) -> Iterator[Found]:
 
     Raises:
         UsageError: nothing is there.
-        HostError: the extra for this kind of URL is not installed.
+        ExtraMissingError: the extra for this kind of URL is not installed.
         OSError: a server or a disk does not answer.
     """
     if re.match(r"https?://", place):
@@ -51,7 +52,11 @@ def _here(place: str) -> Iterator[Found]:
     else:
         files = sorted({*map(str, path.glob("*.json")), *map(str, path.rglob(STATUS_FILE))})
     if not files:
-        raise UsageError(f"{place} has no status", hint=f"name a directory of *.json files, or one with {STATUS_FILE}")
+        there = path.exists() or glob.has_magic(place)
+        raise UsageError(
+            f"{place} " + ("has no status" if there else "does not exist"),
+            hint=f"name a directory of *.json files, or one with {STATUS_FILE}",
+        )
     for file in files:
         yield Found(file, partial(read_small, Path(file), largest=LARGEST))
 
@@ -103,8 +108,7 @@ def _in_a_filesystem(url: str) -> Iterator[Found]:
 
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        hint = f"{extras.install('remote')}, and fsspec's package for this kind of URL, such as s3fs"
-        raise HostError(f"{url}: {error}", hint=hint) from None
+        raise ExtraMissingError(extras.missing_filesystem(url, Source.of(url).scheme, error)) from None
     except ValueError as error:  # a kind of URL that nobody knows
         raise UsageError(f"{url}: {error}", hint="name a directory, or an https:// or s3:// URL") from None
     files = [each for each in (system.glob(path) if "*" in path else system.find(path)) if each.endswith(".json")]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
-from ..errors import HostError
+from ..support.os_errors import unwritable
 from .status_document import GOOD, OUTCOMES, STATES, ProvisionedModel, ProvisionStatus
 
 _LAST_GOOD = "prepare_models_last_success_timestamp_seconds"
@@ -37,8 +37,7 @@ def save(file: Path, status: ProvisionStatus) -> None:
     try:
         write_atomic(file, render(status, _last_good(file)).encode("utf-8"))
     except OSError as error:
-        hint = "give --metrics a file in a directory that exists and may be written"
-        raise HostError(f"{file} can't be written: {error.strerror}", hint=hint) from None
+        raise unwritable(file, error, "give --metrics a file in a directory that exists and may be written") from None
 
 
 def render(status: ProvisionStatus, last_good: float | None = None) -> str:

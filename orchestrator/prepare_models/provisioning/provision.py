@@ -27,13 +27,13 @@ from ..store import CALIBRATION, Entry, open_store, restore
 from ..store import PLAN as STORED_PLAN
 from ..support import paths
 from ..support.file_digests import open_digests
-from ..support.os_errors import of_this_machine
+from ..support.os_errors import in_words
 from . import ledger
 from . import status_document as status
 from .health import Health
 from .ledger import Ledger
 from .releases import Releases, fingerprint, refuse_damage
-from .status_file import StatusFile, error_info
+from .status_file import StatusFile
 
 _FAR_OFF = "verification-failed"
 
@@ -79,17 +79,12 @@ def perform(
     ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
-            chosen = _for_this_device(choose())
-            told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
-            with Publisher() as publisher:
+            with in_words(), Publisher() as publisher:
+                chosen = _for_this_device(choose())
+                told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
                 _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
-            raise
-        except (OSError, MemoryError) as error:
-            known = of_this_machine(error)
-            if known is not None:
-                told.stop(known)
             raise
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
@@ -161,7 +156,7 @@ class _Provisioning:
         if rejected is None or self.settings.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
-        self.told.refuse(model.spec.name, status.ROLLED_BACK, error_info(error, status.PLAN), status.HOLD)
+        self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
@@ -175,10 +170,9 @@ class _Provisioning:
         whole_run.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
         report = whole_run.perform(chosen, aside, self.observer, started=time.time())
-        failed = {each["name"] for each in report["models"] if each["engine"] is None}
         for each in report["models"]:
-            if each["name"] in failed:
-                self.told.failed(each)
+            self.told.ran(each)
+        failed = {each["name"] for each in report["models"] if each["engine"] is None}
         return [model for model in models if model.spec.name not in failed]
 
     def _offer(self, models: Sequence[PlannedModel]) -> None:
@@ -207,7 +201,7 @@ class _Provisioning:
                 continue
             message = "; ".join(f"{each['message']} [{each['code']}]" for each in warnings)
             error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
-            self.told.fail(model.spec.name, error_info(error, status.LINT))
+            self.told.fail(model.spec.name, error.info(status.LINT))
 
     def _findings(self, names: Sequence[str]) -> dict[str, tuple[WarningInfo, ...]]:
         """Return what consumers object to in models that were run aside."""
@@ -275,7 +269,7 @@ class _Provisioning:
             if health is not None:
                 self.told.settle(name, status.SWITCHED, "the health command found it good")
             return
-        error = error_info(ReleaseError("health-failed", problem), status.HEALTH)
+        error = ReleaseError("health-failed", problem).info(status.HEALTH)
         if releases.previous is None:
             self.told.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
             return
@@ -292,12 +286,12 @@ class _Provisioning:
         except InterruptedRunError:
             raise
         except PrepareModelsError as error:
-            self.told.fail(name, error_info(error, phase))
+            self.told.fail(name, error.info(phase))
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
             full = NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again")
-            self.told.fail(name, error_info(full, phase))
+            self.told.fail(name, full.info(phase))
 
     def _releases(self, name: str) -> Releases:
         return Releases(self.models_dir / name)

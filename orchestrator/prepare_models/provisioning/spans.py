@@ -111,8 +111,10 @@ def spans(run: str) -> Iterator[Observer]:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(map(os.environ.get, _ENDPOINTS)):
         yield Observer()
     elif not _installed():
-        told = "OTEL_EXPORTER_OTLP_ENDPOINT names a collector, but OpenTelemetry is not installed: no spans are sent"
-        show(Message("warning", "module-missing", run, told, extras.install("otel")), stream=sys.stderr)
+        what = "no spans are sent: OTEL_EXPORTER_OTLP_ENDPOINT names a collector, and sending"
+        show(
+            Message("warning", "module-missing", run, *extras.missing(what, "otel", "OpenTelemetry")), stream=sys.stderr
+        )
         yield Observer()
     else:
         with _sending(run) as observer:

@@ -1,15 +1,20 @@
-"""The status file: what a provisioning did, for programs that manage many machines."""
+"""The status file: what a provisioning did, for programs that manage many machines.
+
+What a field means is said in ``reports/status_fields.py``.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.report import ErrorInfo
+from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
 from ..errors import UsageError
+from ..manifest.model import NAME
 
 STATUS_FILE = "provision.json"  # in the models directory
 SCHEMA_VERSION = 1
@@ -23,14 +28,7 @@ NOTHING, TRY_AGAIN, HOLD = NEXT = ("nothing", "try-again", "hold")
 
 
 class ProvisionedModel(TypedDict):
-    """What a model serves, and its result.
-
-    version: number that Triton serves; None without any. engine_sha256, build_key: those of its engine.
-    previous_version: the one that ``rollback`` returns to; None without any.
-    state: one of ``STATES``. phase: one of ``PHASES``, while in progress; for a failed model, where it failed.
-    reason: why there is something to do, or what was done. log: the builder's output of a failed build.
-    next: one of ``NEXT``. next_told: the same in words.
-    """
+    """What a model serves, and its result."""
 
     name: str
     state: str
@@ -41,18 +39,14 @@ class ProvisionedModel(TypedDict):
     build_key: str | None
     previous_version: int | None
     error: ErrorInfo | None
+    warnings: list[WarningInfo]
     log: str | None
     next: str
     next_told: str
 
 
 class ProvisionStatus(TypedDict):
-    """One provisioning of one machine: ``provision.json`` in the models directory, and what ``--json`` prints.
-
-    device: name of the machine. manifest: path of the manifest or bundle; manifest_sha256: of that manifest's text.
-    started_at, finished_at: ISO 8601, UTC; finished_at is None while it runs, and if it was killed.
-    outcome: one of ``OUTCOMES``. error: what stopped the whole provisioning; None otherwise.
-    """
+    """One provisioning of one machine: ``provision.json`` in the models directory, and what ``--json`` prints."""
 
     schema_version: int
     tool: dict[str, str]
@@ -76,14 +70,16 @@ def read(raw: object, what: str = "status") -> ProvisionStatus:
     """
     if not isinstance(raw, dict) or "outcome" not in raw:
         raise ContractError(f"{what}: not a provisioning status")
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ContractError(f"{what}: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+    schema.check_version(raw, SCHEMA_VERSION, what)
     status = schema.read(ProvisionStatus, raw, what)
     unknown = {status["outcome"]}.difference(OUTCOMES) | {model["state"] for model in status["models"]}.difference(
         STATES
     )
     if unknown:
         raise ContractError(f"{what}: {min(unknown)!r} is not an outcome or a state")
+    odd = [model["name"] for model in status["models"] if not re.fullmatch(NAME.pattern, model["name"])]
+    if odd:  # they become paths
+        raise ContractError(f"{what}: {odd[0][:80]!r} is not the name of a model")
     return status
 
 

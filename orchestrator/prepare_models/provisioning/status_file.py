@@ -12,10 +12,11 @@ from prepare_models_entrypoint.contract.files import sha256_file, write_own
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from .. import __version__
-from ..errors import HostError, PrepareModelsError, UsageError
+from ..errors import PrepareModelsError, UsageError
 from ..manifest.model import Manifest
 from ..running.progress import Observer
 from ..support.clock import timestamp
+from ..support.os_errors import unwritable
 from .releases import Releases
 from .status_document import (
     FAILED,
@@ -47,11 +48,6 @@ _NEXT = {
 def device_name() -> str:
     """Return the name by which others know this machine."""
     return socket.gethostname()
-
-
-def error_info(error: PrepareModelsError, stage: str | None) -> ErrorInfo:
-    """Return an error in the form that documents have."""
-    return ErrorInfo(code=error.code, stage=stage, message=error.message, hint=error.hint, retryable=False)
 
 
 class StatusFile:
@@ -118,14 +114,15 @@ class StatusFile:
         self.settle(name, state, error["message"], following=following)
         self._of(name)["error"] = error
 
-    def failed(self, report: ModelReport) -> None:
-        """Record the report of a model that could not be built."""
-        if report["error"] is not None:
+    def ran(self, report: ModelReport) -> None:
+        """Record what the run of a model warned of, and why it has no engine."""
+        self._of(report["name"])["warnings"] = report["warnings"]
+        if report["engine"] is None and report["error"] is not None:
             self.fail(report["name"], report["error"], log=report["log"])
 
     def stop(self, error: PrepareModelsError) -> None:
         """Record what stopped everything, and write it."""
-        self.document["error"] = error_info(error, None)
+        self.document["error"] = error.info()
         self.end(STOPPED)
 
     def end(self, outcome: str | None = None) -> None:
@@ -179,7 +176,7 @@ def _write(models_dir: Path, document: ProvisionStatus) -> None:
     try:
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
     except OSError as error:
-        raise HostError(f"{file} can't be written: {error.strerror}", hint="free space or give write access") from None
+        raise unwritable(file, error, "give write access") from None
 
 
 def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
@@ -192,5 +189,5 @@ def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
 def _model(name: str) -> ProvisionedModel:
     return ProvisionedModel(
         name=name, state=WAITING, phase=None, reason="", version=None, engine_sha256=None, build_key=None,
-        previous_version=None, error=None, log=None, next=TRY_AGAIN, next_told=_NEXT[TRY_AGAIN],
+        previous_version=None, error=None, warnings=[], log=None, next=TRY_AGAIN, next_told=_NEXT[TRY_AGAIN],
     )  # fmt: skip

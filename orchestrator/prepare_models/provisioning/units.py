@@ -9,8 +9,9 @@ from string import Template
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from ..errors import HostError, UsageError
+from ..errors import UsageError
 from ..support import paths
+from ..support.os_errors import unwritable
 from .notify import SILENCE_S
 
 SERVICE, TIMER = "prepare-models.service", "prepare-models.timer"
@@ -45,7 +46,7 @@ def render(command: Sequence[str], directory: Path, writable: Sequence[Path], *,
     places = (f"{paths.CACHE_VARIABLE}={cache}", f"{paths.STATE_VARIABLE}={state}")
     facts = {
         "silence": str(SILENCE_S),
-        "directory": _text(str(directory)),
+        "directory": _line(str(directory)),
         "places": " ".join(map(_word, places)),
         "command": _command(command),
         "sandbox": "" if user else _filled("sandbox.conf", sandbox),
@@ -74,8 +75,7 @@ def install(units: dict[str, str], root: Path, *, user: bool) -> dict[Path, bool
             if changed[file]:
                 write_atomic(file, text.encode("utf-8"))
     except OSError as error:
-        hint = "run it as root, or install for this user alone with --user"
-        raise HostError(f"{error.filename or folder} can't be written: {error.strerror}", hint=hint) from None
+        raise unwritable(folder, error, "run it as root, or install for this user alone with --user") from None
     return changed
 
 
@@ -93,6 +93,14 @@ def _text(text: str) -> str:
     if not text.isprintable():
         raise UsageError(f"a unit file can't hold {text!r}", hint="rename it without control characters")
     return text.replace("%", "%%")
+
+
+def _line(text: str) -> str:
+    """Return a text as the rest of a line, where nothing is quoted."""
+    safe = _text(text)
+    if safe.endswith("\\") or safe != safe.strip():
+        raise UsageError(f"a unit file can't hold {text!r}", hint="rename it without a space or a backslash at its end")
+    return safe
 
 
 def _word(text: str) -> str:

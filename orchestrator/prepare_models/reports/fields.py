@@ -36,12 +36,11 @@ from prepare_models_entrypoint.contract.report import (
 
 from .comparison_fields import COMPARED
 from .status_fields import PROVISIONED
-from .told import told, whole
+from .told import HEX64, told, whole
 
 STAGES = ("fetch", "check", "convert", "inspect", "verify")
 _MEANS = tuple(means.value for means in Means)
 
-_SHA256 = "^[0-9a-f]{64}$"
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 
@@ -81,7 +80,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "source": told("Source as the manifest names it, without secrets, local paths made absolute."),
         "source_id": told("Distinguishes two sources that differ only in their secrets."),
         "bytes": told("Size of the file.", minimum=0),
-        "sha256": told("Digest of the file, before any decryption.", pattern=_SHA256),
+        "sha256": told("Digest of the file, before any decryption.", pattern=HEX64),
     },
     ProfileShapes: {
         "": told("Shapes of one binding in one optimization profile; values only for a shape tensor."),
@@ -104,7 +103,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "": told("The plan file."),
         "path": told("The plan file as its consumers see it."),
         "bytes": told("Size of the plan file.", minimum=0),
-        "sha256": told("Digest of the plan file.", pattern=_SHA256),
+        "sha256": told("Digest of the plan file.", pattern=HEX64),
         "header": told(
             "What the first bytes of the plan say.",
             additionalProperties=False,
@@ -280,7 +279,7 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         "materials": told("Files that the engine is made from."),
         "licences": told("Pages with the terms of what was fetched."),
         "engine": told("The engine; null without one."),
-        "build_key": told("Digest of identity. Equal keys stand for equal engines.", pattern=_SHA256),
+        "build_key": told("Digest of identity. Equal keys stand for equal engines.", pattern=HEX64),
         "identity": told("What decides the bytes of the engine.", ref="identity"),
         "builder": told(ref="builder"),
         "profiles": told("Optimization profiles: binding name to shapes."),

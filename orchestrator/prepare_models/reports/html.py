@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from ..errors import HostError
+from ..errors import ExtraMissingError
+from ..support.terminal import printable
 from . import documents
 from .text import number, scale_fit, shape
 
@@ -25,19 +26,19 @@ _LISTED_LAYERS = 1000
 
 
 def check(*modules: str) -> None:
-    """Raise HostError unless the packages that draw the page are installed. ``modules``: which, if not all."""
+    """Raise ExtraMissingError unless the packages that draw the page are installed. ``modules``: which, if not all."""
     from importlib.util import find_spec
 
     missing = [name for name in modules or ("jinja2", "vl_convert") if find_spec(name) is None]
     if missing:
-        raise HostError(f"an HTML report needs {' and '.join(missing)}", hint=extras.install("report"))
+        raise ExtraMissingError(extras.missing("an HTML report", "report", " and ".join(missing)))
 
 
 def render(run: documents.Run) -> str:
     """Return the report of a run as a page.
 
     Raises:
-        HostError: the extra ``report`` is not installed.
+        ExtraMissingError: the extra ``report`` is not installed.
     """
     check()
     from . import charts
@@ -56,7 +57,7 @@ def fleet(devices: Sequence[Device], counts: Mapping[str, int]) -> str:
     """Return many machines as a page. ``counts``: of their states.
 
     Raises:
-        HostError: the extra ``report`` is not installed.
+        ExtraMissingError: the extra ``report`` is not installed.
     """
     check("jinja2")
     return _page("fleet.html", devices=devices, counts=counts, ranks={state: rank for rank, state in enumerate(counts)})
@@ -68,7 +69,7 @@ def _page(template: str, **values: object) -> str:
     folder = Path(__file__).with_name("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown,
     )  # fmt: skip
     environment.filters |= {"shape": shape, "size": documents.size, "number": number, "scale_fit": scale_fit}
     script = (folder / "report.js").read_text(encoding="utf-8")
@@ -116,3 +117,8 @@ def _verbatim(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704  # our own files, and pictures whose texts are escaped
+
+
+def _shown(value: object) -> object:
+    """Return a value for the page: a text of the run turns no direction there."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -15,9 +15,8 @@ from ..provisioning.status_document import (
     ProvisionedModel,
     ProvisionStatus,
 )
-from .told import told
+from .told import HEX64, told
 
-_SHA256 = "^[0-9a-f]{64}$"
 _NOON = "2026-05-04T12:30:00.000+00:00"
 
 PROVISIONED: Mapping[object, Mapping[str, Schema]] = {
@@ -26,7 +25,7 @@ PROVISIONED: Mapping[object, Mapping[str, Schema]] = {
         "tool": told("What wrote this: name and version."),
         "device": told("Name of the machine: --device, else its host name.", examples=["robot-17"]),
         "manifest": told("Path of the manifest or of the bundle."),
-        "manifest_sha256": told("Digest of the manifest's file; null while it is not known.", pattern=_SHA256),
+        "manifest_sha256": told("Digest of the manifest's file; null while it is not known.", pattern=HEX64),
         "models_dir": told("Triton model repository."),
         "started_at": told("Start, UTC.", format="date-time", examples=[_NOON]),
         "finished_at": told(
@@ -55,9 +54,10 @@ PROVISIONED: Mapping[object, Mapping[str, Schema]] = {
         ),
         "reason": told("Why there is something to do, or what was done.", examples=["rebuild because: precision fp16"]),
         "version": told("Version that is served; null without any.", minimum=1),
-        "engine_sha256": told("Digest of its plan file.", pattern=_SHA256),
-        "build_key": told("Its build key: equal keys stand for equal engines.", pattern=_SHA256),
+        "engine_sha256": told("Digest of its plan file.", pattern=HEX64),
+        "build_key": told("Its build key: equal keys stand for equal engines.", pattern=HEX64),
         "previous_version": told("Version that rollback returns to; null without any.", minimum=1),
+        "warnings": told("What its run warned of, such as a shared store that can't be reached."),
         "error": told("Why it failed or was rolled back; null otherwise."),
         "log": told("The builder's output of a failed build."),
         "next": told(

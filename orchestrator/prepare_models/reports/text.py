@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from prepare_models_entrypoint.contract import sizes
+
 from ..errors import SharedStoreError
 from ..support.page import Message, Part, Table, of_error
 from ..support.terminal import printable
@@ -78,7 +80,7 @@ def _row(model: ModelReport, most: int) -> tuple[str, ...]:
         _precision(model),
         _names(model["io"], "input", most),
         _names(model["io"], "output", most),
-        f"{engine['bytes'] / 1e6:.1f} MB" if engine else "-",
+        sizes.told(engine["bytes"]) if engine else "-",
         f"{sum(stage['seconds'] for stage in model['stages']):.1f}" if model["stages"] else "-",
     )
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prepare_models_entrypoint.contract.digest import SHA256
 from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
+
+HEX64 = f"^{SHA256}$"  # pattern of a sha256
 
 
 def told(description: str = "", *, ref: str = "", **rules: object) -> Schema:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
 from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.pins import NO_PINS
+from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
@@ -91,9 +91,7 @@ def _fetch(
     guard: threading.Lock,
 ) -> None:
     sources = tuple(pair for spec in specs for pair in _sources(spec))
-    pins = NO_PINS
-    for spec in specs:
-        pins = pins.and_those(spec.pins)
+    pins = Pins.together(spec.pins for spec in specs)
     job = FetchJob(
         sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False, pins=pins
     )

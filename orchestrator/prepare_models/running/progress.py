@@ -48,36 +48,44 @@ class Observer:
         """Handle a provisioning's current phase, of one model or of all."""
 
 
-class Several(Observer):
+class Relay(Observer):
+    """Hands every call on to other observers."""
+
+    def hand_on(self, call: Callable[[Observer], None]) -> None:
+        """Repeat a call. ``call``: makes it, for an observer."""
+        raise NotImplementedError
+
+    def planned(self, model: PlannedModel) -> None:
+        """Hand on."""
+        self.hand_on(lambda observer: observer.planned(model))
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Hand on."""
+        self.hand_on(lambda observer: observer.waiting(name, owner))
+
+    def event(self, event: Event) -> None:
+        """Hand on."""
+        self.hand_on(lambda observer: observer.event(event))
+
+    def finished(self, report: ModelReport) -> None:
+        """Hand on."""
+        self.hand_on(lambda observer: observer.finished(report))
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Hand on."""
+        self.hand_on(lambda observer: observer.phase(name, phase))
+
+
+class Several(Relay):
     """Passes everything on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def planned(self, model: PlannedModel) -> None:
-        """Pass on."""
+    def hand_on(self, call: Callable[[Observer], None]) -> None:
+        """Make the call for each."""
         for each in self._observers:
-            each.planned(model)
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Pass on."""
-        for each in self._observers:
-            each.waiting(name, owner)
-
-    def event(self, event: Event) -> None:
-        """Pass on."""
-        for each in self._observers:
-            each.event(event)
-
-    def finished(self, report: ModelReport) -> None:
-        """Pass on."""
-        for each in self._observers:
-            each.finished(report)
-
-    def phase(self, name: str | None, phase: str) -> None:
-        """Pass on."""
-        for each in self._observers:
-            each.phase(name, phase)
+            call(each)
 
 
 class Lines(Observer):
@@ -163,7 +171,7 @@ class Live(Lines):
         super().finished(report)
 
 
-class Background(Observer):
+class Background(Relay):
     """Passes everything on to an observer in a separate thread, so that its imports and output don't delay the work.
 
     Models that are up to date are not reported unless ``everything`` is: if all are, nothing is imported.
@@ -182,27 +190,19 @@ class Background(Observer):
         self._calls.put(None)
         self._thread.join()
 
+    def hand_on(self, call: Callable[[Observer], None]) -> None:
+        """Have the thread make the call."""
+        self._calls.put(call)
+
     def planned(self, model: PlannedModel) -> None:
-        """Pass on."""
+        """Hand on what there is to do."""
         if self._everything or model.record is None:
-            self._calls.put(lambda observer: observer.planned(model))
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Pass on."""
-        self._calls.put(lambda observer: observer.waiting(name, owner))
-
-    def phase(self, name: str | None, phase: str) -> None:
-        """Pass on."""
-        self._calls.put(lambda observer: observer.phase(name, phase))
-
-    def event(self, event: Event) -> None:
-        """Pass on."""
-        self._calls.put(lambda observer: observer.event(event))
+            super().planned(model)
 
     def finished(self, report: ModelReport) -> None:
-        """Pass on."""
+        """Hand on what was done."""
         if self._everything or report["status"] != UP_TO_DATE:
-            self._calls.put(lambda observer: observer.finished(report))
+            super().finished(report)
 
     def _serve(self, make: Callable[[], AbstractContextManager[Observer]]) -> None:
         first = self._calls.get()  # by now the run's own imports are done

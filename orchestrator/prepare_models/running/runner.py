@@ -24,7 +24,6 @@ from prepare_models_entrypoint.contract.report import (
     SKIPPED,
     STATUSES,
     UP_TO_DATE,
-    ErrorInfo,
     ModelReport,
     WarningInfo,
     blank,
@@ -38,6 +37,7 @@ from ..executors.work import OnEvent, Work
 from ..machine import power
 from ..manifest.model import Manifest, ModelSpec
 from ..planning import disk_budget, planner, targets
+from ..planning.identity import changed_at
 from ..reports import documents
 from ..store import Entry, Store, Turn, restore
 from ..support.clock import timestamp
@@ -73,13 +73,11 @@ class Run:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._why_skipped = ""
-        self._executors = {device: self.executor.of(device) for device in {spec.device: None for spec in self.specs}}
-        self._runtimes = {device: executor.describe() for device, executor in self._executors.items()}
         self._publisher = Publisher()
-        self._planners = {
-            device: planner.Planner(self.models_dir, runtime, self.store, self.digests, self.force)
-            for device, runtime in self._runtimes.items()
-        }
+        self._executors = self.executor.by_device(self.specs)
+        self._planners = planner.by_device(
+            self._executors, self.models_dir, store=self.store, digests=self.digests, force=self.force
+        )
         self._reports: dict[str, ModelReport] = {}
 
     def models(self) -> None:
@@ -269,7 +267,9 @@ class Run:
     def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
         """Remember the digests of what a build read. ``learn``: called with that of a local model file."""
         for material in report["materials"]:
-            self.digests.note_source(material["source_id"], material["sha256"])
+            source = Source.of(material["source"])
+            if source.path is None:
+                self.digests.note_source(material["source_id"], material["sha256"], since=changed_at(source))
             if learn is not None and material["role"] == "model":
                 learn(material["sha256"])
         self.digests.save()
@@ -293,9 +293,7 @@ class Run:
     def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
         report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
         report["status"] = FAILED
-        report["error"] = ErrorInfo(
-            code=error.code, stage=None, message=error.message, hint=error.hint, retryable=False
-        )
+        report["error"] = error.info()
         return report
 
     def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
@@ -307,4 +305,4 @@ class Run:
     def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
         """Return the runtime that the entrypoint reported, or the executor's own description if nothing was built."""
         built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
-        return built[0] if built else next(iter(self._runtimes.values()))
+        return built[0] if built else next(iter(self._planners.values())).runtime

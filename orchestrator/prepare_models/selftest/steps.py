@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import extras
+from prepare_models_entrypoint.contract import extras, sizes
 from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelReport
@@ -142,7 +142,7 @@ def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, 
         message = f"{error['message']} [{error['code']}]"
         yield f"build {precision}", verdict, message, error["hint"], sum(seconds.values())
         return
-    size = f"{report['engine']['bytes'] / 1e6:.1f} MB" if report["engine"] else "refused"
+    size = sizes.told(report["engine"]["bytes"]) if report["engine"] else "refused"
     yield f"build {precision}", OK, size, "", seconds.get("convert", 0.0)
     yield (*_inspection(report, precision, on_gpu=on_gpu), "", seconds.get("inspect", 0.0))
     yield (*_parity(report, precision, on_gpu=on_gpu), seconds.get("verify", 0.0))

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small
 
-from ..errors import HostError, UsageError
+from ..errors import ExtraMissingError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -90,7 +90,7 @@ def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tupl
 
     Raises:
         RefusedError: no signature is from a trusted key.
-        HostError: the extra is missing.
+        ExtraMissingError: the extra is missing.
     """
     require()
     from securesystemslib.dsse import Envelope
@@ -127,7 +127,7 @@ def private_key(file: Path, password_file: Path | None) -> CryptoSigner:
     """Return a signer with a private key in PEM: Ed25519, ECDSA or RSA.
 
     Raises:
-        HostError: the extra is missing. UsageError: the file is not such a key, or its password is wrong.
+        ExtraMissingError: the extra is missing. UsageError: the file is not such a key, or its password is wrong.
     """
     require()
     password = _read(password_file).strip() if password_file else None
@@ -147,7 +147,7 @@ def public_pem(file: Path) -> tuple[str, str]:
     """Return the id of the public key in a file, and the key in canonical PEM.
 
     Raises:
-        HostError: the extra is missing. UsageError: the file is not such a key.
+        ExtraMissingError: the extra is missing. UsageError: the file is not such a key.
     """
     require()
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -165,7 +165,7 @@ def public_key(pem: bytes) -> SSlibKey:
     """Return the public key in a PEM text.
 
     Raises:
-        ValueError, TypeError: it is not one. HostError: the extra is missing.
+        ValueError, TypeError: it is not one. ExtraMissingError: the extra is missing.
     """
     require()
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -180,7 +180,7 @@ def require() -> None:
         import cryptography.hazmat.primitives.serialization  # noqa: F401
         import securesystemslib.dsse  # noqa: F401
     except ImportError as error:
-        raise HostError(f"signatures need {error.name}", hint=extras.install("sign")) from None
+        raise ExtraMissingError(extras.missing("a signature", "sign", error)) from None
 
 
 def _key(load: Callable[[], T], file: Path, what: str, hint: str) -> T:

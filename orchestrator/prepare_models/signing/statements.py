@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -13,6 +12,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.companions import PLAN
 from prepare_models_entrypoint.contract.companions import PROVENANCE as STATEMENT
 from prepare_models_entrypoint.contract.companions import SIGNED as ENVELOPE
+from prepare_models_entrypoint.contract.digest import is_sha256
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, write_own
 
 from ..errors import UsageError
@@ -47,9 +47,6 @@ class _Predicate(TypedDict):
 
 class _Statement(TypedDict):
     subject: list[_Subject]
-
-
-class _Provenance(_Statement):
     predicate: _Predicate
 
 
@@ -61,10 +58,6 @@ class Finding:
     good: bool
     told: str
     signed_by: str | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the JSON form."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -82,9 +75,9 @@ def read(payload: bytes) -> Provenance:
     Raises:
         ContractError: it is not a statement, or names no sha256.
     """
-    found = schema.read(_Provenance, schema.loads(payload), "statement")
+    found = schema.read(_Statement, schema.loads(payload), "statement")
     files = {each["name"]: each["digest"].get("sha256", "") for each in found["subject"]}
-    if not all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in files.values()):
+    if not all(map(is_sha256, files.values())):
         raise ContractError("statement: a subject has no sha256")
     built = found["predicate"]["buildDefinition"]
     return Provenance(built["externalParameters"]["model"], built["internalParameters"]["buildKey"], files)
@@ -157,9 +150,8 @@ def _statement(directory: Path) -> bytes:
 def _untrue(directory: Path, payload: bytes) -> str | None:
     """Return why a statement is not true for the engine in a directory, or None."""
     try:
-        (subject,) = schema.read(_Statement, schema.loads(payload), "statement")["subject"]
-        name, digest = subject["name"], subject["digest"]["sha256"]
-    except (ContractError, ValueError, KeyError):
+        ((name, digest),) = read(payload).files.items()
+    except ValueError:
         return "the statement is damaged"
     plan = directory / PLAN
     if name != PLAN or not plan.is_file():

@@ -98,8 +98,10 @@ class Digests:
         digest, at = self._known["sources"].get(source_id, (None, 0.0))
         return digest if at > since else None
 
-    def note_source(self, source_id: str, digest: str) -> None:
-        """Remember the digest of a fetched source."""
+    def note_source(self, source_id: str, digest: str, *, since: float = 0.0) -> None:
+        """Remember the digest of a fetched source, unless it is known from after ``since`` (epoch seconds)."""
+        if self.of_source(source_id, since=since) == digest:
+            return
         with self._guard:
             self._known["sources"][source_id] = [digest, time.time()]
             self._dirty = True
@@ -149,10 +151,11 @@ class Digests:
         before, now = _state(name), time.time_ns()
 
         def learn(value: object) -> None:
+            known = [before, value]
             if _state(name) == before and now - max(before[1], before[2]) > _tick(before):
                 with self._guard:
-                    self._known[kind][name] = [before, value]
-                    self._dirty = True
+                    self._dirty |= self._known[kind].get(name) != known
+                    self._known[kind][name] = known
 
         return learn
 

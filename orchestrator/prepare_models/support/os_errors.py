@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+
+from prepare_models_entrypoint.contract.os_limits import LIMITS
 
 from ..errors import HostError, NoRoomError, PrepareModelsError
 
-_LIMITS = {
-    errno.EMFILE: ("too many open files", "raise the limit: ulimit -n 4096, or work on fewer models at once: --jobs 1"),
-    errno.ENFILE: (
-        "the machine has too many open files",
-        "end other programs, or raise fs.file-max: sysctl fs.file-max",
-    ),
-    errno.ENOMEM: ("no memory left", "end other programs, or add swap, then run again: finished work is kept"),
-    errno.EFBIG: ("a file would exceed the limit for its size", "raise it: ulimit -f unlimited"),
-    errno.EIO: ("a disk or its connection failed", "look for disk errors: sudo dmesg"),
-}
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+_DENIED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR,
+    errno.EBUSY, errno.ETXTBSY, errno.ENOLCK, errno.EOPNOTSUPP,
+)  # fmt: skip
 
 
 def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
     """Return the error, or one with a fix if it comes from a limit of the system rather than from a file."""
     cause = error.__context__
-    if isinstance(cause, OSError) and cause.errno in _LIMITS:
-        return HostError(error.message, hint=_LIMITS[cause.errno][1])
+    if isinstance(cause, OSError) and cause.errno in LIMITS:
+        return HostError(error.message, hint=LIMITS[cause.errno].fix)
     return error
 
 
@@ -42,14 +39,26 @@ def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:
     return NoRoomError(no_room(error.filename or file), hint="free disk space there, then run again")
 
 
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Raise what the system refuses as an error that says what to do; what may be our bug stays as it is."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        known = of_this_machine(error)
+        if known is None:
+            raise
+        raise known from error
+
+
 def of_this_machine(error: Exception) -> HostError | None:
     """Return an error that nothing handled as a shortcoming of this machine, or None if it may be our bug."""
     if isinstance(error, MemoryError):
         error = OSError(errno.ENOMEM, "")
     if not isinstance(error, OSError):
         return None
-    if error.errno in _LIMITS:
-        what, fix = _LIMITS[error.errno]
+    if error.errno in LIMITS:
+        what, fix, _ = LIMITS[error.errno]
         return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
     if (full := _full(error)) is not None:
         return full

@@ -13,7 +13,7 @@ from .terminal import has_colours, one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from prepare_models_entrypoint.contract.report import ErrorInfo
+    from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
 _COLOURS = {
     "green": ("built", "restored", "up-to-date", "checked", "ok", "valid", "passed", "good", "cached", "fetched"),
@@ -24,6 +24,7 @@ _STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
 _WHOLE = 16  # columns of at most this many characters are never folded
 _UNLIMITED = 100_000
 _ARROW = "-> "
+_AGAIN = "\n    "  # a line that goes on: a name with line breaks begins no message of its own
 
 
 class Table(NamedTuple):
@@ -52,8 +53,8 @@ class Message(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.kind} [{self.code}] {self.about}: {self.message}"
-        return f"{text}\n  {_ARROW}{self.hint}" if self.hint else text
+        text = f"{self.kind} [{self.code}] {one_line(self.about)}: {self.message}".replace("\n", _AGAIN)
+        return text + f"\n  {_ARROW}{self.hint.replace(chr(10), _AGAIN)}" if self.hint else text
 
 
 Part: TypeAlias = "str | Table | Message"
@@ -63,6 +64,11 @@ def of_error(error: ErrorInfo, about: str) -> Message:
     """Return an error of the entrypoint. ``about``: what it is about, if the error names no stage."""
     stage = f", {error['stage']}" if error["stage"] else ""
     return Message("error", error["code"], about + stage, error["message"], error["hint"])
+
+
+def of_warning(warning: WarningInfo, about: str) -> Message:
+    """Return a warning about an engine or its builder. ``about``: what it is about."""
+    return Message("warning", warning["code"], about, warning["message"], warning["hint"])
 
 
 def told_time(seconds: float) -> str:

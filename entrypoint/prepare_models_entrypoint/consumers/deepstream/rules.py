@@ -23,7 +23,7 @@ _DEFAULT_BATCH = "1"
 
 
 @dataclass(frozen=True)
-class Subject:
+class NvinferModel:
     """A model as nvinfer sees it. file: deepstream.txt; None if missing or unreadable. ``unreadable``: why."""
 
     model: Model
@@ -42,25 +42,25 @@ class Subject:
         return int(text) if text.isdigit() else None
 
 
-def subject(model: Model, release: str) -> Subject:
+def nvinfer_model(model: Model, release: str) -> NvinferModel:
     """Read a model's files that nvinfer reads."""
     try:
         text = model.text(DEEPSTREAM)
         file = read(text) if text is not None else None
     except ValueError as error:
-        return Subject(model, release, unreadable=f"{DEEPSTREAM} can't be read: {error}")
+        return NvinferModel(model, release, unreadable=f"{DEEPSTREAM} can't be read: {error}")
     path = file.properties.get("model-engine-file", "") if file else ""
-    return Subject(places.of_engine(model, str(places.directory(model) / path)), release, file)
+    return NvinferModel(places.of_engine(model, str(places.directory(model) / path)), release, file)
 
 
-def output_type(of: Subject) -> Iterator[str]:
+def output_type(of: NvinferModel) -> Iterator[str]:
     """Find outputs with types that nvinfer's layers don't have."""
     for binding in of.model.of("output"):
         if binding["dtype"] not in OUTPUT_TYPES:
             yield f"output {binding['name']!r} is {binding['dtype']}"
 
 
-def image(of: Subject) -> Iterator[str]:
+def image(of: NvinferModel) -> Iterator[str]:
     """Find engines that nvinfer can't feed."""
     if of.model.report is not None and of.image is None and not _fed_by_others(of):
         inputs = of.model.of("input")
@@ -68,24 +68,24 @@ def image(of: Subject) -> Iterator[str]:
         yield f"the inputs are {text or 'none'}"
 
 
-def _fed_by_others(of: Subject) -> bool:
+def _fed_by_others(of: NvinferModel) -> bool:
     """Return whether nvdspreprocess fills the inputs."""
     return of.file is not None and of.file.properties.get("input-tensor-from-meta") in ("1", "true")
 
 
-def unreadable(of: Subject) -> Iterator[str]:
+def unreadable(of: NvinferModel) -> Iterator[str]:
     """Find a file that GLib refuses."""
     if of.unreadable is not None:
         yield of.unreadable
 
 
-def key(of: Subject) -> Iterator[str]:
+def key(of: NvinferModel) -> Iterator[str]:
     """Find keys and values that nvinfer doesn't accept."""
     if of.file is not None:
         yield from problems(of.file, of.release)
 
 
-def engine_file(of: Subject) -> Iterator[str]:
+def engine_file(of: NvinferModel) -> Iterator[str]:
     """Find a model-engine-file that is not this engine: nvinfer would build another one at every start."""
     if of.file is None:
         return
@@ -97,7 +97,7 @@ def engine_file(of: Subject) -> Iterator[str]:
         yield f"model-engine-file is {path}, which is not an engine of {of.model.directory.name}"
 
 
-def deploy_dir(of: Subject) -> Iterator[str]:
+def deploy_dir(of: NvinferModel) -> Iterator[str]:
     """Find a path to another place: the directory was moved, or is mounted under another name."""
     path = of.file.properties.get("model-engine-file", "") if of.file else ""
     if path and places.names_engine(of.model, str(_absolute(of, path))):
@@ -106,12 +106,12 @@ def deploy_dir(of: Subject) -> Iterator[str]:
             yield f"model-engine-file is in {why}"
 
 
-def _absolute(of: Subject, path: str) -> PurePosixPath:
+def _absolute(of: NvinferModel, path: str) -> PurePosixPath:
     """Return the absolute form of a path in the file, which is relative to the file's directory."""
     return places.directory(of.model) / path
 
 
-def batch(of: Subject) -> Iterator[str]:
+def batch(of: NvinferModel) -> Iterator[str]:
     """Find a batch that the engine doesn't accept."""
     if of.file is None or of.image is None:
         return
@@ -120,7 +120,7 @@ def batch(of: Subject) -> Iterator[str]:
         yield f"batch-size is {given}, the engine takes {largest}"
 
 
-def outputs(of: Subject) -> Iterator[str]:
+def outputs(of: NvinferModel) -> Iterator[str]:
     """Find outputs that the engine lacks."""
     if of.file is None or of.model.report is None or "output-blob-names" not in of.file.properties:
         return
@@ -130,7 +130,7 @@ def outputs(of: Subject) -> Iterator[str]:
         yield f"output-blob-names has {', '.join(map(repr, unknown))}, the engine's outputs are {own}"
 
 
-def dimensions(of: Subject) -> Iterator[str]:
+def dimensions(of: NvinferModel) -> Iterator[str]:
     """Compare order, channels, height and width with the engine's input."""
     if of.file is None or of.image is None or _fed_by_others(of):
         return
@@ -145,7 +145,7 @@ def dimensions(of: Subject) -> Iterator[str]:
     yield from _infer_dims(of, binding, order)
 
 
-def _infer_dims(of: Subject, binding: Binding, order: int) -> Iterator[str]:
+def _infer_dims(of: NvinferModel, binding: Binding, order: int) -> Iterator[str]:
     text = of.file.properties.get("infer-dims") if of.file else None
     numbers = [int(part) for part in split(text or "") if part.isdigit()]
     if text is None or len(numbers) != 3:
@@ -162,7 +162,7 @@ def _in_order(dims: Sequence[int], order: int) -> List[int]:
     return [channels, height, width] if order == NCHW else [height, width, channels]
 
 
-def missing_files(of: Subject) -> Iterator[str]:
+def missing_files(of: NvinferModel) -> Iterator[str]:
     """Find files named in the configuration that are not next to it; absolute paths may be on another machine."""
     for name, declared in keys(of.release)["property"].items() if of.file else ():
         path = of.file.properties.get(name, "") if of.file else ""
@@ -172,7 +172,7 @@ def missing_files(of: Subject) -> Iterator[str]:
             yield f"{name} is {path}, which is not in {of.model.directory}"
 
 
-RULES: Dict[str, Rule[Subject]] = {
+RULES: Dict[str, Rule[NvinferModel]] = {
     "deepstream-output-type": Rule(
         ENGINE, "nvinfer's layers are float32, float16, int8 or int32",
         "export the model with a cast to such a type at this output",
@@ -239,7 +239,7 @@ def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Opti
     return {DEEPSTREAM: text, LABELS: files.labels(report) if text is not None else None}
 
 
-CONSUMER: Consumer[Subject] = Consumer(
-    name="deepstream", place=2, rules=RULES, subject=subject, files=_files, concerns=_concerns,
+CONSUMER: Consumer[NvinferModel] = Consumer(
+    name="deepstream", place=2, rules=RULES, read=nvinfer_model, files=_files, concerns=_concerns,
     releases=RELEASES, default=DEFAULT,
 )  # fmt: skip

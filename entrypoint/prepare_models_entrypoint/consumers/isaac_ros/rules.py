@@ -22,7 +22,7 @@ from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, 
 
 
 @dataclass(frozen=True)
-class Subject:
+class RosModel:
     """A model as Isaac ROS sees it.
 
     nodes: parameters of each node in isaac_ros.yaml; None if the file is missing. unreadable: why it can't be read;
@@ -52,17 +52,17 @@ class Subject:
         return self.release.nodes[node].parameters
 
 
-def subject(model: Model, name: str) -> Subject:
+def ros_model(model: Model, name: str) -> RosModel:
     """Read a model's files that Isaac ROS reads."""
     chosen = release(name)
     try:
         text = model.text(PARAMETERS)
         nodes = read(text, chosen) if text is not None else None
     except ValueError as error:
-        return Subject(model, chosen, {}, f"{PARAMETERS} can't be read: {error}")
+        return RosModel(model, chosen, {}, f"{PARAMETERS} can't be read: {error}")
     unreadable = f"{PARAMETERS} has no section of a node of Isaac ROS" if nodes == {} else None
     model = places.of_engine(model, str((nodes or {}).get(TENSOR_RT, {}).get("engine_file_path", "")))
-    return Subject(model, chosen, nodes, unreadable, tuple(_batches(model)))
+    return RosModel(model, chosen, nodes, unreadable, tuple(_batches(model)))
 
 
 def _batches(model: Model) -> Iterator[int]:
@@ -78,7 +78,7 @@ def _batches(model: Model) -> Iterator[int]:
             yield batching(config, model.io)
 
 
-def rtx(of: Subject) -> Iterator[str]:
+def rtx(of: RosModel) -> Iterator[str]:
     """Find engines that no TensorRT loads."""
     engine = of.model.report["engine"] if of.model.report else None
     header = engine.get("header", {}) if engine else {}
@@ -86,7 +86,7 @@ def rtx(of: Subject) -> Iterator[str]:
         yield of_rtx(header.get("version"))
 
 
-def dynamic_dimension(of: Subject) -> Iterator[str]:
+def dynamic_dimension(of: RosModel) -> Iterator[str]:
     """Find dynamic dimensions after the first."""
     for binding in of.model.io if of.has(TENSOR_RT) else ():
         axes = [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
@@ -94,27 +94,27 @@ def dynamic_dimension(of: Subject) -> Iterator[str]:
             yield f"{binding['mode']} {binding['name']!r} {binding['shape']} is dynamic in dimension {axes[0]}"
 
 
-def output_type(of: Subject) -> Iterator[str]:
+def output_type(of: RosModel) -> Iterator[str]:
     """Find outputs that TensorRTNode can't publish."""
     for binding in of.model.of("output") if of.has(TENSOR_RT) else ():
         if binding["dtype"] not in of.release.output_types:
             yield f"output {binding['name']!r} is {binding['dtype']}, which {of.release.name} does not publish"
 
 
-def no_ends(of: Subject) -> Iterator[str]:
+def no_ends(of: RosModel) -> Iterator[str]:
     """Find engines without inputs or outputs, if the engine itself reported them: a manifest may list only some."""
     inputs, outputs = of.model.of("input"), of.model.of("output")
     if any(binding["source"] == "engine" for binding in of.model.io) and not (inputs and outputs):
         yield f"the engine has {len(inputs)} inputs and {len(outputs)} outputs"
 
 
-def unreadable(of: Subject) -> Iterator[str]:
+def unreadable(of: RosModel) -> Iterator[str]:
     """Find a file that ROS 2 refuses."""
     if of.unreadable is not None:
         yield of.unreadable
 
 
-def names(of: Subject) -> Iterator[str]:
+def names(of: RosModel) -> Iterator[str]:
     """Compare names with the engine's bindings: complete, identical, and paired by position."""
     for node in (of.nodes or {}) if of.model.report is not None else ():
         for mode in ("input", "output"):
@@ -128,7 +128,7 @@ def names(of: Subject) -> Iterator[str]:
                 yield f"{node}: a name in {mode}_tensor_names is used twice: {tensors}"
 
 
-def engine_update(of: Subject) -> Iterator[str]:
+def engine_update(of: RosModel) -> Iterator[str]:
     """Find a node that would build its own engine."""
     if of.configured(TENSOR_RT) is not None:
         value = of.value(TENSOR_RT, "force_engine_update")
@@ -136,7 +136,7 @@ def engine_update(of: Subject) -> Iterator[str]:
             yield f"tensor_rt: force_engine_update is {value}"
 
 
-def workspace(of: Subject) -> Iterator[str]:
+def workspace(of: RosModel) -> Iterator[str]:
     """Find a workspace as small as the default although the engine had more."""
     if of.configured(TENSOR_RT) is None or of.model.report is None:
         return
@@ -146,7 +146,7 @@ def workspace(of: Subject) -> Iterator[str]:
         yield f"tensor_rt: max_workspace_size is {value} bytes, the engine's builder had {wanted}"
 
 
-def engine_path(of: Subject) -> Iterator[str]:
+def engine_path(of: RosModel) -> Iterator[str]:
     """Find a path that is not this engine's."""
     if of.configured(TENSOR_RT) is not None:
         value = str(of.value(TENSOR_RT, "engine_file_path"))
@@ -155,7 +155,7 @@ def engine_path(of: Subject) -> Iterator[str]:
             yield f"tensor_rt: engine_file_path is {value}, which does not end in {expected}"
 
 
-def deploy_dir(of: Subject) -> Iterator[str]:
+def deploy_dir(of: RosModel) -> Iterator[str]:
     """Find paths to another place: the directory was moved, or is mounted under another name."""
     if of.configured(TENSOR_RT) is not None:
         value = PurePosixPath(str(of.value(TENSOR_RT, "engine_file_path")))
@@ -170,13 +170,13 @@ def deploy_dir(of: Subject) -> Iterator[str]:
             yield f"triton: model_repository_paths leads to {reasons[0]}"
 
 
-def foreign(of: Subject) -> Iterator[str]:
+def foreign_directory(of: RosModel) -> Iterator[str]:
     """Find directories that a TritonNode would try to load and can't."""
     if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
         yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
 
-def served_model(of: Subject) -> Iterator[str]:
+def served_model(of: RosModel) -> Iterator[str]:
     """Find a TritonNode that asks for another model, or has no repository."""
     if of.configured(TRITON) is not None:
         name, own = of.value(TRITON, "model_name"), places.directory(of.model).name
@@ -186,7 +186,7 @@ def served_model(of: Subject) -> Iterator[str]:
             yield "triton: model_repository_paths is empty"
 
 
-def plugin(of: Subject) -> Iterator[str]:
+def plugin(of: RosModel) -> Iterator[str]:
     """Find an engine whose plugins the node would not load. If the node sees another root, the file name must match."""
     key = "custom_plugin_lib"
     if of.configured(TENSOR_RT) is None or of.model.report is None or not of.model.report["plugins"]:
@@ -202,13 +202,13 @@ def plugin(of: Subject) -> Iterator[str]:
         yield f"tensor_rt: {key} is {value or 'not set'}, the engine was built with {wanted[0]}"
 
 
-def fp16(of: Subject) -> Iterator[str]:
+def fp16(of: RosModel) -> Iterator[str]:
     """Find the switch whose meaning changed."""
     if of.release.fp16_is_tf32 and (of.configured(TENSOR_RT) or {}).get("enable_fp16") is True:
         yield "tensor_rt: enable_fp16 is true"
 
 
-def parameter(of: Subject) -> Iterator[str]:
+def parameter(of: RosModel) -> Iterator[str]:
     """Find parameters that a node doesn't declare, or not with this type."""
     for node, values in (of.nodes or {}).items():
         declared = {**of.release.every_node, **of.declared(node)}
@@ -224,7 +224,7 @@ def parameter(of: Subject) -> Iterator[str]:
                 yield f"{node}: {name} is not a parameter of the node in {of.release.name}{text}"
 
 
-def batch(of: Subject) -> Iterator[str]:
+def batch(of: RosModel) -> Iterator[str]:
     """Compare TritonNode's batch with Triton's."""
     if of.configured(TRITON) is not None and of.batches:
         value = of.value(TRITON, "max_batch_size")
@@ -232,7 +232,7 @@ def batch(of: Subject) -> Iterator[str]:
             yield f"triton: max_batch_size is {value}, config.pbtxt says {of.batches[0]}"
 
 
-RULES: Dict[str, Rule[Subject]] = {
+RULES: Dict[str, Rule[RosModel]] = {
     RTX_ENGINE: Rule(ENGINE, "the engine is for TensorRT-RTX, and only that exact runtime loads it", RTX_HINT, rtx),
     "isaac-ros-dynamic-dimension": Rule(
         ENGINE, "TensorRTNode takes dynamic sizes only in dimension 0",
@@ -287,7 +287,7 @@ RULES: Dict[str, Rule[Subject]] = {
     "isaac-ros-foreign-directory": Rule(
         FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is not a model",
         "move it out of the models directory",
-        foreign,
+        foreign_directory,
     ),
     "isaac-ros-plugin": Rule(
         FILES, "TensorRTNode loads only one plugin library, custom_plugin_lib, and the engine needs its own",
@@ -319,7 +319,7 @@ def _files(report: ModelReport, deploy_dir: str, name: str) -> Dict[str, Optiona
     }
 
 
-CONSUMER: Consumer[Subject] = Consumer(
-    name="isaac-ros", place=0, rules=RULES, subject=subject, files=_files, concerns=lambda _: True,
+CONSUMER: Consumer[RosModel] = Consumer(
+    name="isaac-ros", place=0, rules=RULES, read=ros_model, files=_files, concerns=lambda _: True,
     releases=RELEASES, default=DEFAULT,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from ...contract.report import Binding
 from . import cuda_graphs, samples, sequences
 from .core_rules import Finding, of_shape
-from .tensors import TYPES, UNSET, Shape, Tensor, completed, configured, fits
+from .tensors import MODES, TYPES, UNSET, Shape, Tensor, completed, configured, fits
 from .text_format import Message, first, mapping, messages
 from .versions import leading_number
 
@@ -80,7 +80,7 @@ def judge(config: Message, engine: Engine) -> Iterator[Finding]:
     if contradiction is not None:
         yield contradiction
         return
-    inputs, outputs = (completed(configured(config, mode), engine.io, mode, batching=batch > 0) for mode in _MODES)
+    inputs, outputs = (completed(configured(config, mode), engine.io, mode, batching=batch > 0) for mode in MODES)
     scattered = [name for batched in messages(config, "batch_output") for name in batched.get("target_name", ())]
     for tensor in (*inputs, *outputs):
         of_request = tensor.mode == "output" and tensor.name in scattered  # its dims are not compared with the engine's
@@ -90,9 +90,6 @@ def judge(config: Message, engine: Engine) -> Iterator[Finding]:
     yield from sequences.judge(config, engine.io, [tensor.name for tensor in inputs], batching=batch > 0)
     yield from _missing(config, engine, inputs)
     yield from _before_requests(config, engine, inputs, batch, chosen)
-
-
-_MODES = ("input", "output")
 
 
 def _before_requests(
@@ -146,7 +143,7 @@ def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding
 
 
 def _names(config: Message, engine: Engine) -> Iterator[Finding]:
-    for mode in _MODES:
+    for mode in MODES:
         own = [binding["name"] for binding in engine.of(mode)]
         given = [tensor.name for tensor in configured(config, mode)]
         unknown = [name for name in given if name not in own]
@@ -161,7 +158,7 @@ def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int
     """Return the max_batch_size after auto-complete: dims with one dimension fewer hint at a batch."""
     told: int = first(config, "max_batch_size", 0)
     hint, shapes = False, 0
-    for tensor in [tensor for mode in _MODES for tensor in configured(config, mode)]:
+    for tensor in configured(config):
         if tensor.ragged:
             hint = True
             break

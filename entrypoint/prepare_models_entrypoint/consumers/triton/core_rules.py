@@ -126,8 +126,7 @@ def _others(config: Message, backend: str) -> Iterator[Finding]:
     decoupled = any(first(each, "decoupled", default=False) for each in messages(config, "model_transaction_policy"))
     if decoupled and _cached(config):
         yield "triton-config", "a decoupled model allows no response_cache"
-    controls = [each for metrics in messages(config, "model_metrics") for each in messages(metrics, "metric_control")]
-    for control in controls:
+    for control in messages(config, "model_metrics", "metric_control"):
         named = any(first(each, "family", "") for each in messages(control, "metric_identifier"))
         if not named or not any(each.get("buckets") for each in messages(control, "histogram_options")):
             yield "triton-config", "a metric_control needs the family of its metric_identifier, and buckets"
@@ -142,9 +141,8 @@ def _dynamic(config: Message) -> Iterator[Finding]:
     for batcher in messages(config, "dynamic_batching"):
         yield from _preferred(batcher, largest)
         yield from _priorities(batcher)
-    for batcher in messages(config, "sequence_batching"):
-        for oldest in messages(batcher, "oldest"):
-            yield from _preferred(oldest, largest)
+    for oldest in messages(config, "sequence_batching", "oldest"):
+        yield from _preferred(oldest, largest)
 
 
 def _preferred(batcher: Message, largest: int) -> Iterator[Finding]:

@@ -16,11 +16,9 @@ CODE = "triton-graphs"
 
 def judge(config: Message, batch: int) -> Iterator[Finding]:
     """Yield what the backend refuses. ``batch``: max_batch_size after auto-complete."""
-    for optimization in messages(config, "optimization"):
-        for cuda in messages(optimization, "cuda"):
-            if first(cuda, "graphs", default=False):
-                for spec in messages(cuda, "graph_spec"):
-                    yield from _spec(spec, batch)
+    for cuda in messages(config, "optimization", "cuda"):
+        for spec in messages(cuda, "graph_spec") if first(cuda, "graphs", default=False) else ():
+            yield from _spec(spec, batch)
 
 
 def _spec(spec: Message, batch: int) -> Iterator[Finding]:

@@ -42,11 +42,11 @@ def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
     for key in _NOT_FOR_ENSEMBLES:
         if config.get(key):
             yield CODE, f"an ensemble takes no {key}"
-    tensors = [tensor for mode in ("input", "output") for tensor in configured(config, mode)]
+    tensors = configured(config)
     batch: int = first(config, "max_batch_size", 0)
     for tensor in tensors:
         yield from of_shape(tensor, batching=batch > 0)
-    steps = [_step(raw) for part in messages(config, "ensemble_scheduling") for raw in messages(part, "step")]
+    steps = [_step(raw) for raw in messages(config, "ensemble_scheduling", "step")]
     unfinished = [number for number, step in enumerate(steps) if not (step.model and step.inputs and step.outputs)]
     if not steps or unfinished:
         text = f"step {unfinished[0]} lacks model_name, input_map or output_map" if unfinished else "it has no step"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import DefaultDict, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...contract.companions import CONFIG
 from ...contract.report import ModelReport
@@ -14,7 +14,7 @@ from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
 from . import core_rules, cuda_graphs, ensembles, files, samples, versions
 from .core_rules import ENSEMBLE, TENSORRT, Finding
-from .tensors import UNSET, completed, configured
+from .tensors import MODES, UNSET, completed, configured
 from .text_format import Message, Schema, first, mapping, parse
 
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
@@ -115,7 +115,7 @@ def _engine(plan: Plan) -> tensorrt.Engine:
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
     io = plan.report["io"]
     batch, told = tensorrt.batching(config, io), first(config, "max_batch_size", 0)
-    missing = [mode for mode in ("input", "output") if not configured(config, mode)]
+    missing = [mode for mode in MODES if not configured(config, mode)]
     if missing:
         yield "triton-completed", f"config.pbtxt lists no {' and no '.join(missing)}; Triton takes the engine's"
     elif batch > told:
@@ -130,7 +130,7 @@ def _of_other(model: Model, config: Message, backend: str, served: Sequence[int]
         yield from ensembles.judge(config, lambda name: _lookup(model.directory.parent, name))
         return
     batching = first(config, "max_batch_size", 0) > 0
-    for tensor in [tensor for mode in ("input", "output") for tensor in configured(config, mode)]:
+    for tensor in configured(config):
         if tensor.dims and tensor.data_type != UNSET:  # the backend may complete the rest
             yield from core_rules.of_shape(tensor, batching=batching)
     file = core_rules.default_file(config, backend)
@@ -150,13 +150,13 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     if _backend(model, config) == TENSORRT and model.report is not None:
         batch = tensorrt.batching(config, model.io)
         tensors = [
-            tensor for mode in ("input", "output")
+            tensor for mode in MODES
             for tensor in completed(configured(config, mode), model.io, mode, batching=batch > 0)
         ]  # fmt: skip
         return ensembles.Served(batch, tensors, served)
-    told = [tensor for mode in ("input", "output") for tensor in configured(config, mode)]
+
     complete = configured(config, "input") and configured(config, "output")
-    return ensembles.Served(batch, told if complete else None, served)
+    return ensembles.Served(batch, configured(config) if complete else None, served)
 
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:
@@ -169,111 +169,75 @@ def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Opti
     }
 
 
-def _check(code: str) -> Callable[[Judged], Iterator[str]]:
-    return lambda judged: iter(judged.found.get(code, ()))
-
-
-def _rule(code: str, meaning: str, hint: str, *, note: bool = False) -> "Dict[str, Rule[Judged]]":
-    return {code: Rule(FILES, meaning, hint, _check(code), note=note)}
-
-
+_NOTES = ("triton-completed", "triton-outputs")  # the model is good all the same
 _AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"
 
-RULES: Dict[str, Rule[Judged]] = {
-    **_rule(
-        "triton-foreign-directory",
+_RULES: Dict[str, Tuple[str, str]] = {  # what each code means, and what to do
+    "triton-foreign-directory": (
         "Triton loads every directory of the repository, and this one is not a model",
         "move it out of the models directory",
     ),
-    **_rule(
-        "engine-record",
+    "engine-record": (
         "no record lists the inputs and outputs of the engine, so nothing was compared",
         "let this tool build the engine, or keep the report.json that was written with it",
     ),
-    **_rule(
-        "triton-plan",
+    "triton-plan": (
         "a version directory that Triton serves lacks the file that it would load",
         "run again, or correct default_model_filename, cc_model_filenames or version_policy",
     ),
-    **_rule(
-        "triton-version",
+    "triton-version": (
         "the version policy serves a version that is not there, or none",
         "write version_policy { latest { num_versions: 1 } }, or name versions that are there",
     ),
-    **_rule(
-        "triton-config",
-        "config.pbtxt is refused by protobuf, or names another model, platform or backend",
-        _AGAIN,
-    ),
-    **_rule(
-        "triton-tensors",
-        "config.pbtxt lists inputs or outputs that the engine lacks, or leaves out an input",
-        _AGAIN,
-    ),
-    **_rule(
-        "triton-type",
+    "triton-config": ("config.pbtxt is refused by protobuf, or names another model, platform or backend", _AGAIN),
+    "triton-tensors": ("config.pbtxt lists inputs or outputs that the engine lacks, or leaves out an input", _AGAIN),
+    "triton-type": (
         "a type in config.pbtxt is not the engine's: argmax became int64 with TensorRT 10, int32 before",
         "write the engine's type, and change what reads this output",
     ),
-    **_rule(
-        "triton-dims",
-        "dims in config.pbtxt, with the batch before them, do not fit the engine's shape",
-        _AGAIN,
-    ),
-    **_rule(
-        "triton-scalar",
-        "Triton serves scalars only in batches",
-        "export the model with the shape [1] here",
-    ),
-    **_rule(
-        "triton-batching",
+    "triton-dims": ("dims in config.pbtxt, with the batch before them, do not fit the engine's shape", _AGAIN),
+    "triton-scalar": ("Triton serves scalars only in batches", "export the model with the shape [1] here"),
+    "triton-batching": (
         "max_batch_size or a preferred batch is not what the engine's profiles allow",
         "write a max_batch_size within the profiles, or 0 with whole shapes",
     ),
-    **_rule(
-        "triton-instance",
+    "triton-instance": (
         "an instance_group asks for a kind or a profile that the backend does not have",
         "write kind: KIND_GPU, and profiles that the engine has",
     ),
-    **_rule(
-        "triton-sequence",
+    "triton-sequence": (
         "controls or states of sequence_batching do not fit the engine",
         "correct the control_input or state that is named",
     ),
-    **_rule(
-        "triton-ensemble",
+    "triton-ensemble": (
         "the steps of an ensemble do not fit each other or their models",
         "correct the step that is named",
     ),
-    **_rule(
-        samples.CODE,
+    samples.CODE: (
         "a warm-up sample or an initial state does not fit its tensor: Triton fails to load the model",
         "write whole dims within the profiles, and data; files belong in warmup or initial_state",
     ),
-    **_rule(
-        cuda_graphs.CODE,
+    cuda_graphs.CODE: (
         "a graph_spec of CUDA graphs is not what max_batch_size allows",
         "write batch sizes from 1 to max_batch_size, and shapes from the lower bound to the graph's",
     ),
-    **_rule(
-        "triton-labels",
-        "a label file is not in the model's directory",
-        "put it there, or remove label_filename",
-    ),
-    **_rule(
-        "triton-completed",
+    "triton-labels": ("a label file is not in the model's directory", "put it there, or remove label_filename"),
+    "triton-completed": (
         "Triton completes the configuration from the engine, unless --disable-auto-complete-config is given",
         "nothing to do; write what is missing to be independent of that option",
-        note=True,
     ),
-    **_rule(
-        "triton-outputs",
+    "triton-outputs": (
         "config.pbtxt leaves out an output, which some versions of the TensorRT backend refuse",
-        "list every output if Triton says \"expected configuration for output\"",
-        note=True,
+        'list every output if Triton says "expected configuration for output"',
     ),
-}  # fmt: skip
+}
 
+
+def _rule(code: str, meaning: str, hint: str) -> Rule[Judged]:
+    return Rule(FILES, meaning, hint, lambda judged: iter(judged.found.get(code, ())), note=code in _NOTES)
+
+
+RULES = {code: _rule(code, *told) for code, told in _RULES.items()}
 CONSUMER: Consumer[Judged] = Consumer(
-    name="triton", place=1, rules=RULES, subject=judge, files=_files, concerns=lambda _: True,
+    name="triton", place=1, rules=RULES, read=judge, files=_files, concerns=lambda _: True,
 )  # fmt: skip

@@ -29,10 +29,9 @@ def judge(config: Message, directory: Path) -> Iterator[Finding]:
         if first(sample, "batch_size", 0):
             for name, value in mapping(sample, "inputs").items():
                 yield from _data(f"warm-up of input {name!r}", value or {}, directory / WARMUP, "input_data_file")
-    for batcher in messages(config, "sequence_batching"):
-        for state in messages(batcher, "state"):
-            for initial in messages(state, "initial_state"):
-                yield from _initial(state, initial, directory / INITIAL_STATE)
+    for state in messages(config, "sequence_batching", "state"):
+        for initial in messages(state, "initial_state"):
+            yield from _initial(state, initial, directory / INITIAL_STATE)
 
 
 def of_engine(

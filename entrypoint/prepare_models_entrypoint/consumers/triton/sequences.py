@@ -42,19 +42,18 @@ def _find(io: Sequence[Binding], mode: str, name: str) -> Optional[Binding]:
 
 
 def _states(config: Message) -> List[Message]:
-    return [state for batcher in messages(config, "sequence_batching") for state in messages(batcher, "state")]
+    return messages(config, "sequence_batching", "state")
 
 
 def _controls(config: Message) -> List[Tuple[str, str]]:
     """Return name and type of each control."""
     found = []
-    for batcher in messages(config, "sequence_batching"):
-        for tensor in messages(batcher, "control_input"):
-            for control in messages(tensor, "control"):
-                typed = first(control, "kind", "") == _CORRELATION
-                boolean = next((kind for key, kind in _BOOLEANS.items() if control.get(key)), "")
-                kind = str(first(control, "data_type", "")) if typed else boolean
-                found.append((first(tensor, "name", ""), kind))
+    for tensor in messages(config, "sequence_batching", "control_input"):
+        for control in messages(tensor, "control"):
+            typed = first(control, "kind", "") == _CORRELATION
+            boolean = next((kind for key, kind in _BOOLEANS.items() if control.get(key)), "")
+            kind = str(first(control, "data_type", "")) if typed else boolean
+            found.append((first(tensor, "name", ""), kind))
     return found
 
 

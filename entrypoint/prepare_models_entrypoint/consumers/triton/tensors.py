@@ -20,6 +20,7 @@ TYPES: Dict[str, str] = {
     "bool": "TYPE_BOOL",
 }
 UNSET = "TYPE_INVALID"
+MODES = ("input", "output")
 Shape = Tuple[int, ...]
 
 
@@ -52,9 +53,9 @@ def fits(shape: Sequence[int], other: Sequence[int]) -> bool:
     return len(shape) == len(other) and all(-1 in (a, b) or a == b for a, b in zip(shape, other))
 
 
-def configured(config: Message, mode: str) -> List[Tensor]:
-    """Return the inputs or the outputs of a configuration."""
-    return [_tensor(mode, message) for message in messages(config, mode)]
+def configured(config: Message, *modes: str) -> List[Tensor]:
+    """Return the inputs, the outputs or (unless told) both of a configuration."""
+    return [_tensor(mode, message) for mode in modes or MODES for message in messages(config, mode)]
 
 
 def _tensor(mode: str, message: Message) -> Tensor:

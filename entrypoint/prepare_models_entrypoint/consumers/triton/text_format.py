@@ -93,9 +93,12 @@ def first(message: Mapping[str, Any], key: str, default: Any) -> Any:
     return values[0]
 
 
-def messages(message: Mapping[str, Any], key: str) -> List[Message]:
-    """Return the messages of a field."""
-    return list(message.get(key, ()))
+def messages(message: Mapping[str, Any], *keys: str) -> List[Message]:
+    """Return the messages of a field, of a field in those, and so on."""
+    found: List[Any] = [message]
+    for key in keys:
+        found = [inner for each in found for inner in each.get(key, ())]
+    return found
 
 
 def mapping(message: Mapping[str, Any], key: str) -> Dict[Any, Any]:

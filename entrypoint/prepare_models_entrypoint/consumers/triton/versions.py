@@ -35,10 +35,8 @@ def _number(folder: str) -> Optional[int]:
 
 
 def _specific(config: Message) -> Optional[List[int]]:
-    for policy in messages(config, "version_policy"):
-        for specific in messages(policy, "specific"):
-            return list(specific.get("versions", ()))
-    return None
+    specific = messages(config, "version_policy", "specific")
+    return list(specific[0].get("versions", ())) if specific else None
 
 
 def _absent(config: Message, there: Sequence[int]) -> Iterator[Finding]:

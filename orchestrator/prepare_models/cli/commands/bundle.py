@@ -6,16 +6,18 @@ import argparse
 import json
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import sizes
+
 from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
 from ...machine import platforms
 from ...manifest import licences
-from ...reports.text import write
 from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
-from ...support.page import Part, Table, show
-from ..options import add_bases, add_json, add_output, add_wide, command
+from ...support.page import Part, Table
+from .. import printing
+from ..options import add_arch, add_bases, add_output, add_table, command
 from ..trusting import add_require, add_sign, signatures, signer
 
 EXAMPLE = """\
@@ -41,9 +43,8 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
         each.add_argument("bundle", type=Path, metavar="FILE", help="bundle")
     add_bases(verify)
     add_require(verify)
-    add_json(listed, "index")
-    add_output(verify)
-    add_wide(listed)
+    add_table(listed, "index")
+    add_output(verify, table=False)
 
 
 def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,9 +60,7 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     )  # fmt: skip
     add_bases(create)
     create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
-    create.add_argument(
-        "--arch", choices=("x86_64", "aarch64"), help="architecture of its machine (default: this one's)"
-    )
+    add_arch(create, "architecture of its machine (default: this one's)")
     create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
     create.add_argument("--engines", action="store_true", help="include the engines that were built here")
@@ -69,7 +68,6 @@ def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentPars
     add_sign(create)
     create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
     add_output(create)
-    add_wide(create)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -117,11 +115,9 @@ def _create(arguments: argparse.Namespace) -> int:
         index, files = create(
             order, on_event=counted(line("fetched")), on_measured=on_measured, on_written=line("written")
         )
-    if arguments.json:
-        write(json.dumps({"files": [str(file) for file in files], **_facts(index)}, indent=2))
-    elif not arguments.quiet:
-        made = [f"bundle  {file} ({file.stat().st_size / 1e6:.1f} MB)" for file in files]
-        show(*_summary(index), *made, wide=arguments.wide)
+    made = [f"bundle  {file} ({sizes.told(file.stat().st_size)})" for file in files]
+    document = {"files": [str(file) for file in files], **_facts(index)}
+    printing.result(arguments, document, *_summary(index), *made, quiet=arguments.quiet)
     return EXIT_OK
 
 
@@ -130,11 +126,10 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         index, signed_by = verify(arguments.bundle, arguments.base, signatures(arguments).keys(), line("verified"))
-    if arguments.json:
-        write(json.dumps({"index": index.digest, "verified": True, "signed_by": signed_by}, indent=2))
-    elif not arguments.quiet:
-        signed = f", signed by key {signed_by}" if signed_by else ""
-        show(f"{arguments.bundle}: every byte is intact{signed}\nindex  {index.digest}")
+    signed = f", signed by key {signed_by}" if signed_by else ""
+    told = f"{arguments.bundle}: every byte is intact{signed}\nindex  {index.digest}"
+    document = {"index": index.digest, "verified": True, "signed_by": signed_by}
+    printing.result(arguments, document, told, quiet=arguments.quiet)
     return EXIT_OK
 
 
@@ -142,10 +137,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from ...bundle.unpack import read_index
 
     index = read_index(arguments.bundle)
-    if arguments.json:
-        write(json.dumps(_facts(index), indent=2))
-    else:
-        show(*_summary(index), wide=arguments.wide)
+    printing.result(arguments, _facts(index), *_summary(index))
     return EXIT_OK
 
 
@@ -161,11 +153,11 @@ def _summary(index: Index) -> list[Part]:
     rows += [("wheel", wheel.name, wheel.sha256) for wheel in index.wheels]
     rows += [("engine", engine.key[:16], file.sha256) for engine in index.engines for file in engine.files]
     rows += [("timing cache", cache.name, cache.sha256) for cache in index.timing]
-    cells = [(kind, name, f"{size[digest] / 1e6:.1f} MB", digest[:16]) for kind, name, digest in rows]
+    cells = [(kind, name, sizes.told(size[digest]), digest[:16]) for kind, name, digest in rows]
     for image in index.images:
         total = sum(size[digest] for digest in {file.sha256 for file in image.files if file.sha256})
         kind = f"image {image.platform} {image.machine}"
-        cells.append((kind, image.reference, f"{total / 1e6:.1f} MB", image.id.rpartition(":")[2][:16]))
+        cells.append((kind, image.reference, sizes.told(total), image.id.rpartition(":")[2][:16]))
     in_base = sum(content.base for content in index.contents)
     parts: list[Part] = [Table(("WHAT", "NAME", "SIZE", "SHA256"), cells), f"made by prepare-models {index.tool}"]
     return parts + ([f"{in_base} contents are in {len(index.bases)} base(s)"] if index.bases else [])

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from prepare_models_entrypoint.contract import sizes
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...reports.text import write
 from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
 from ...store.limit import VARIABLE, limit
-from ...support.page import Table, show, told_time
+from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir
-from ..options import add_json, add_wide, command, days, size
+from .. import printing
+from ..options import add_table, beginning, command, days, size
 
 EXAMPLE = """\
 example:
@@ -56,8 +56,7 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
         action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
     for action in (listed, described, verify, prune):
-        add_json(action)
-        add_wide(action)
+        add_table(action)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -68,34 +67,24 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _list(cache: Cache, arguments: argparse.Namespace) -> int:
-    items = _of_kinds(cache, arguments)
-    if arguments.json:
-        write(json.dumps({"cache_dir": str(cache_dir()), "items": [item.to_dict() for item in items]}, indent=2))
-        return EXIT_OK
-    total = sum(item.bytes for item in items)
-    most = limit()
-    told = f"{len(items)} items, {sizes.told(total)} in {cache_dir()}"
-    show(_table(items), "", told + (f", limit {sizes.told(most)}" if most is not None else ""), wide=arguments.wide)
+    items, most = _of_kinds(cache, arguments), None if arguments.json else limit()
+    told = f"{len(items)} items, {sizes.told(sum(item.bytes for item in items))} in {cache_dir()}"
+    told += f", limit {sizes.told(most)}" if most is not None else ""
+    document = {"cache_dir": str(cache_dir()), "items": [item.to_dict() for item in items]}
+    printing.result(arguments, document, _table(items), "", told)
     return EXIT_OK
 
 
 def _show(cache: Cache, arguments: argparse.Namespace) -> int:
-    found = [item for item in cache.items() if item.id.startswith(arguments.id)]
-    if len(found) != 1:
-        raise UsageError(
-            f"{len(found)} items begin with {arguments.id!r}",
-            hint="prepare-models cache ls lists them; give more digits",
-        )
-    (item,) = found
-    if arguments.json:
-        write(json.dumps({**item.to_dict(), "record": item.record}, indent=2))
-        return EXIT_OK
+    items = cache.items()
+    wanted = beginning(arguments.id, [item.id for item in items], "items", "prepare-models cache ls")
+    item = next(item for item in items if item.id == wanted)
     facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.told(item.bytes))]
     facts += [("last used", told_time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
     facts += [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in identity.items()]
-    show(Table((), facts), wide=arguments.wide)
+    printing.result(arguments, {**item.to_dict(), "record": item.record}, Table((), facts))
     return EXIT_OK
 
 
@@ -103,15 +92,13 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
     items = [item for item in _of_kinds(cache, arguments) if item.kind in VERIFIED]
     found = [(item, problem) for item in items if (problem := cache.problem(item)) is not None]
     gone = set(cache.prune(item for item, _ in found)) if arguments.remove else set()
-    if arguments.json:
-        damaged = [{**item.to_dict(), "problem": problem, "removed": item in gone} for item, problem in found]
-        write(json.dumps({"verified": len(items), "damaged": damaged}, indent=2))
-    else:
-        lines = [
-            f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else "")
-            for item, problem in found
-        ]
-        show(*lines, f"{len(items)} items read, {len(found)} damaged", wide=arguments.wide)
+    damaged = [{**item.to_dict(), "problem": problem, "removed": item in gone} for item, problem in found]
+    lines = [
+        f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else "")
+        for item, problem in found
+    ]
+    told = f"{len(items)} items read, {len(found)} damaged"
+    printing.result(arguments, {"verified": len(items), "damaged": damaged}, *lines, told)
     return EXIT_MODEL_FAILED if found else EXIT_OK
 
 
@@ -125,16 +112,12 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
     doomed = chosen(cache.items(), max_bytes=most, unused_s=unused_s, kinds=arguments.kind or KINDS)
     gone = doomed if arguments.dry_run else cache.prune(doomed)
     busy = [item for item in doomed if item not in gone]
-    if arguments.json:
-        facts = {"removed": gone, "in_use": busy}
-        write(json.dumps({"dry_run": arguments.dry_run, **{k: [i.to_dict() for i in v] for k, v in facts.items()}}))
-        return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
     line = f"{len(gone)} items, {sizes.told(sum(item.bytes for item in gone))} {verb}{kept}"
-    if gone:
-        show(_table(gone), "", wide=arguments.wide)
-    show(line)
+    facts = {"removed": [item.to_dict() for item in gone], "in_use": [item.to_dict() for item in busy]}
+    parts: list[Part] = [_table(gone), "", line] if gone else [line]
+    printing.result(arguments, {"dry_run": arguments.dry_run, **facts}, *parts)
     return EXIT_OK
 
 

@@ -9,7 +9,8 @@ from ... import catalog
 from ...catalog import Entry
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import write
-from ...support.page import Table, show
+from ...support.page import Table
+from .. import printing
 from ..options import add_json, add_wide, command
 
 EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
@@ -41,14 +42,12 @@ def main(arguments: argparse.Namespace) -> int:
         write(json.dumps(entry.to_dict(), indent=2) if arguments.json else _text(entry))
         return EXIT_OK
     found = catalog.search(getattr(arguments, "words", ()))
-    if arguments.json:
-        write(json.dumps([entry.to_dict() for entry in found], indent=2))
-    else:
-        rows = [
-            (entry.name, entry.task or "-", entry.format, str(entry.manifest["precision"]), entry.isaac_ros or "-")
-            for entry in found
-        ]
-        show(Table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows), wide=arguments.wide)
+    rows = [
+        (entry.name, entry.task or "-", entry.format, str(entry.manifest["precision"]), entry.isaac_ros or "-")
+        for entry in found
+    ]
+    table = Table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows)
+    printing.result(arguments, [entry.to_dict() for entry in found], table)
     return EXIT_OK if found else EXIT_MODEL_FAILED
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import FAILED
@@ -13,9 +12,8 @@ from ...lock.pins import load
 from ...planning import planner
 from ...reports import text
 from ...running.checking import check_all
-from ...support.page import show
-from .. import selection
-from ..options import add_executor, add_json, add_wide
+from .. import printing, selection
+from ..options import add_executor, add_table
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
 
@@ -25,16 +23,12 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
     check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
     add_executor(check)
-    add_json(check, "reports")
-    add_wide(check)
+    add_table(check, "reports")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Check the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
     reports = check_all(specs, selection.executor(arguments))
-    if arguments.json:
-        text.write(json.dumps({"models": reports}, indent=2))
-    else:
-        show(*text.checks(reports, wide=arguments.wide), wide=arguments.wide)
+    printing.result(arguments, {"models": reports}, *text.checks(reports, wide=arguments.wide))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports import text
 from ...running import child
-from ...support.page import of_error, show
+from .. import printing
 from ..options import add_json
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
@@ -31,10 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     places = ("--key-file", str(arguments.key_file), "--output", str(arguments.output))
     document = child.ask("decrypt", str(arguments.file), *places)
     error = document["error"]
-    if arguments.json:
-        text.write(json.dumps(document, indent=2))
-    elif error is not None:
-        show(of_error(error, str(arguments.file)), stream=sys.stderr)
-    else:
-        show(f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}")
+    if error is not None and not arguments.json:
+        printing.failure(error, str(arguments.file))
+    told = [] if error else [f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}"]
+    printing.result(arguments, document, *told)
     return EXIT_MODEL_FAILED if error else EXIT_OK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from ...machine import doctor, facts, power
 from ...machine.findings import FAIL, OK, WARN, Finding
 from ...planning import disk_budget, foresight
 from ...planning import plan as plans
-from ...reports import text
 from ...support.file_digests import open_digests
-from ...support.page import Table, show
-from ..options import add_output, add_wide, manifest
+from ...support.page import Table
+from .. import printing
+from ..options import add_arch, add_output, add_target_dir, manifest
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
@@ -34,7 +33,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
         "manifest", type=manifest, nargs="?", metavar="MANIFEST",
         help="also report what run would refuse in its models (default: ./models.yaml, if there is one)",
     )  # fmt: skip
-    doctor.add_argument("--models-dir", type=Path, default=Path("models"), metavar="DIR", help="default: ./models")
+    add_target_dir(doctor)
     doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
     doctor.add_argument(
         "--root",
@@ -43,9 +42,8 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="examine the machine that has its file system mounted at DIR",
     )
-    doctor.add_argument("--arch", choices=("x86_64", "aarch64"), help="with --root: that machine's architecture")
+    add_arch(doctor, "with --root: that machine's architecture")
     add_output(doctor)
-    add_wide(doctor)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -64,10 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
         power=power.probe(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
-    if arguments.json:
-        text.write(json.dumps({"findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
-    else:
-        show(_table(findings), wide=arguments.wide)
+    printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import sizes
 from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
 from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...reports.text import write
 from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, counted
 from ...support.display import byte_lines
-from ...support.page import Part, Table, of_error, show
-from ...support.paths import make, make_cache
-from ..options import add_output, add_wide, positive, seconds
+from ...support.page import Part, Table
+from ...support.paths import make, make_cache, refuse_other_bytes
+from .. import printing
+from ..options import add_output, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -50,7 +49,6 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
     )
     fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
     add_output(fetch)
-    add_wide(fetch)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -72,20 +70,17 @@ def main(arguments: argparse.Namespace) -> int:
         Fetching(job, network, on_result=on_result, on_event=counted(line("fetched"))) as fetching,
     ):
         results = fetching.results()
-    if arguments.json:
-        write(json.dumps({"schema_version": 1, "output": str(output), "files": results}, indent=2))
-    elif not arguments.quiet:
-        show(*_summary(results), wide=arguments.wide)
+    document = {"schema_version": 1, "output": str(output), "files": results}
+    printing.result(arguments, document, *_summary(results), quiet=arguments.quiet)
     failed = [result for result in results if result["status"] == "failed"]
     if arguments.quiet or arguments.json:
-        for result in failed:
-            _show(result)
+        for each in failed:
+            _show(each)
     return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
 
 
 def _source(text: str) -> tuple[str, str | None]:
-    if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that Python could not decode
-        raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8")
+    refuse_other_bytes(text)
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
         raise UsageError(
@@ -112,7 +107,7 @@ def _is_whole_version(source: str) -> bool:
 def _show(result: FetchResult) -> None:
     error = result["error"]
     if error is not None:
-        show(of_error(error, result["source"]), stream=sys.stderr)
+        printing.failure(error, result["source"])
 
 
 def _summary(results: list[FetchResult]) -> list[Part]:
@@ -129,7 +124,7 @@ def _row(result: FetchResult) -> tuple[str, ...]:
     return (
         result["path"] or "",
         result["status"],
-        f"{(result['bytes'] or 0) / 1e6:.1f} MB",
+        sizes.told(result["bytes"] or 0),
         (result["sha256"] or "")[:16],
         result["promised"] or "nobody",
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...provisioning import fleet
-from ...reports import forms, html, text
-from ...support.page import Table, show
-from ..options import add_json, add_wide, command, positive
+from ...reports import forms, html
+from ...support.page import Table
+from .. import printing
+from ..options import add_table, command, positive
 
 EXAMPLE = "example:\n  prepare-models fleet status statuses/"
 _STATUS = """\
@@ -35,8 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hours after which a status says too little (default 48)",
     )  # fmt: skip
     status.add_argument("--html", type=Path, metavar="FILE", help="also write a page for a browser")
-    add_json(status)
-    add_wide(status)
+    add_table(status)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -47,11 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
     counts = fleet.counts(devices)
     if arguments.html is not None:
         forms.save(arguments.html, html.fleet(devices, counts))
-    if arguments.json:
-        document = {"summary": counts, "devices": [device.to_dict() for device in devices]}
-        text.write(json.dumps(document, indent=2))
-    else:
-        rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        show(Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", told, wide=arguments.wide)
+    rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    document = {"summary": counts, "devices": [device.to_dict() for device in devices]}
+    printing.result(arguments, document, Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", told)
     return EXIT_MODEL_FAILED if any(counts[state] for state in fleet.BAD) else EXIT_OK

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports import text
 from ...running import child
-from ...support.page import of_error, show
 from ...support.terminal import one_line
+from .. import printing
 from ..options import add_json
 
 EXAMPLE = (
@@ -32,14 +28,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Write one Triton repository of engines built on several GPUs."""
     places = [str(path.absolute()) for path in (arguments.output, *arguments.models_dirs)]
     document = child.ask("gather", "--", *places)
-    failed = [model for model in (document, *document["models"]) if model["error"]]
-    if arguments.json:
-        text.write(json.dumps(document, indent=2))
-        return EXIT_MODEL_FAILED if failed else EXIT_OK
-    for model in failed:
-        show(of_error(model["error"], model.get("name", str(arguments.output))), stream=sys.stderr)
-    for model in document["models"]:
-        if not model["error"]:
-            engines = ", ".join(f"{capability} {file}" for capability, file in model["engines"].items())
-            show(f"{one_line(model['name'])}: {engines}")
-    return EXIT_MODEL_FAILED if failed else EXIT_OK
+    return printing.of_models(arguments, document, arguments.output, _told)
+
+
+def _told(model: child.Answer) -> str:
+    engines = ", ".join(f"{capability} {file}" for capability, file in model["engines"].items())
+    return f"{one_line(model['name'])}: {engines}"

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import sizes
 from prepare_models_entrypoint.contract.files import atomic_file
 
 from ...docker import images
 from ...docker.container import Containers
 from ...docker.daemon import Image
 from ...docker.owners import LABEL
-from ...errors import EXIT_OK, HostError, UsageError
+from ...errors import EXIT_OK, UsageError
 from ...machine import facts, platforms
-from ...reports import text
 from ...support.os_errors import unwritable
-from ...support.page import Table, show
+from ...support.page import Table
 from ...support.terminal import say
-from ..options import add_output, add_wide
+from .. import printing
+from ..options import add_arch, add_output
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -31,7 +31,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("--platform", metavar="NAME", help="platform (default: this machine's)")
     image.add_argument("--base-image", metavar="IMAGE", help="build: another base image")
     image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
-    image.add_argument("--arch", choices=("x86_64", "aarch64"), help="build: another architecture, under emulation")
+    add_arch(image, "build: another architecture, under emulation")
     image.add_argument(
         "--tag", metavar="NAME:TAG", help="build: another name (default: prepare-models:VERSION-PLATFORM)"
     )
@@ -47,7 +47,6 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     image.add_argument("--registry", metavar="PREFIX", help="pull: where the image is, such as registry.example/team")
     image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
     add_output(image)
-    add_wide(image)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -60,11 +59,10 @@ def main(arguments: argparse.Namespace) -> int:
         "load": _load,
     }
     found = actions[arguments.action](arguments)
-    if arguments.json:
-        text.write(json.dumps({"images": [_row(image) for image in found]}, indent=2))
-    else:
-        head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
-        show(Table(head, [_cells(image) for image in found]), wide=arguments.wide)
+    head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
+    printing.result(
+        arguments, {"images": [_row(image) for image in found]}, Table(head, [_cells(image) for image in found])
+    )
     return EXIT_OK
 
 
@@ -84,7 +82,7 @@ def _build(arguments: argparse.Namespace) -> list[Image]:
         build_args=dict(arguments.build_arg),
     )
     _show(lines, arguments)
-    return _named(containers, arguments.tag or platform.image)
+    return [containers.needed(arguments.tag or platform.image)]
 
 
 def _pull(arguments: argparse.Namespace) -> list[Image]:
@@ -98,7 +96,7 @@ def _pull(arguments: argparse.Namespace) -> list[Image]:
     containers = Containers()
     _show(containers.pull(reference), arguments)
     containers.tag(reference, platform.image)
-    return _named(containers, platform.image)
+    return [containers.needed(platform.image)]
 
 
 def _list(arguments: argparse.Namespace) -> list[Image]:
@@ -113,7 +111,7 @@ def _save(arguments: argparse.Namespace) -> list[Image]:
     if arguments.output is None:
         raise UsageError("image save needs a file", hint="add --output FILE")
     platform, containers = _platform(arguments), Containers()
-    found = _named(containers, platform.image)
+    found = [containers.needed(platform.image)]
     try:
         with atomic_file(arguments.output) as stream:
             for piece in containers.save(platform.image):
@@ -140,13 +138,6 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _platform(arguments: argparse.Namespace) -> platforms.Platform:
     return platforms.named(arguments.platform) if arguments.platform else platforms.pick(facts.probe()).platform
-
-
-def _named(containers: Containers, name: str) -> list[Image]:
-    image = containers.image(name)
-    if image is None:
-        raise HostError(f"the engine does not have the image {name}", hint="prepare-models image build")
-    return [image]
 
 
 def _file(path: Path | None) -> Path | None:
@@ -176,7 +167,7 @@ def _row(image: Image) -> dict[str, object]:
 def _cells(image: Image) -> tuple[str, ...]:
     platform, contract = (str(image.labels.get(f"{LABEL}.{label}")) for label in ("platform", "contract"))
     digits = image.id.rpartition(":")[2][:12]
-    return _name(image), platform, image.arch, contract, f"{image.bytes / 1e6:.0f} MB", digits
+    return _name(image), platform, image.arch, contract, sizes.told(image.bytes), digits
 
 
 def _name(image: Image) -> str:

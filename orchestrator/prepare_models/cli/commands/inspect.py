@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports import inspection, text
 from ...running import inspecting
-from ...support.page import of_error, show
-from ..options import add_output, add_wide
+from ...support.page import show
+from .. import printing
+from ..options import add_output
 from . import view
 
 EXAMPLE = (
@@ -30,7 +30,6 @@ def add_arguments(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
     inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
     add_output(inspect)
-    add_wide(inspect)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -57,6 +56,6 @@ def _print(documents: list[inspection.Document], arguments: argparse.Namespace) 
         if error is None:
             parts.append(inspection.render(document, layers=arguments.layers, weights=arguments.weights))
         else:
-            show(of_error(error, document["file"]), stream=sys.stderr)
+            printing.failure(error, document["file"])
     if parts:
         show("\n\n".join(parts), wide=arguments.wide)

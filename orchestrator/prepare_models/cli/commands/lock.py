@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +29,8 @@ from ...store import restore
 from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
-from ..options import add_output, add_wide
+from .. import printing
+from ..options import add_output
 from ..trusting import add_sign, signer
 
 EXAMPLE = """\
@@ -67,7 +67,6 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
     add_sign(lock)
     add_output(lock)
-    add_wide(lock)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -94,12 +93,11 @@ def _check(arguments: argparse.Namespace) -> int:
         accepted = licences.accepted(flag=arguments.accept_eula)
         with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
             drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=counted(line("fetched")))
-    if arguments.json:
-        write(json.dumps({"lock": str(lock.path_of(arguments.manifest)), "drift": drift}, indent=2))
-        return EXIT_MODEL_FAILED if drift else EXIT_OK
-    lock.refuse(drift, arguments.manifest)
-    show(f"{lock.path_of(arguments.manifest)}: nothing drifted")
-    return EXIT_OK
+    if not arguments.json:
+        lock.refuse(drift, arguments.manifest)
+    place = str(lock.path_of(arguments.manifest))
+    printing.result(arguments, {"lock": place, "drift": drift}, f"{place}: nothing drifted")
+    return EXIT_MODEL_FAILED if drift else EXIT_OK
 
 
 def _write(arguments: argparse.Namespace) -> int:
@@ -148,12 +146,7 @@ def _platform(name: str) -> tuple[str, Facts]:
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)
-    image = Containers().image(reference)
-    if image is None:
-        raise HostError(
-            f"the engine does not have the image {reference}", hint=f"prepare-models image build --platform {row.name}"
-        )
-    return facts.of_image(row, image)
+    return facts.of_image(row, Containers().needed(reference, row.name))
 
 
 def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:

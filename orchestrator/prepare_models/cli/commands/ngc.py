@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import sizes
+
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports.text import write
 from ...running import child
 from ...running.connection import ConnectionSpec
-from ...support.page import Table, of_error, show
-from ..options import add_json, add_wide, command, positive
+from ...support.page import Table
+from .. import printing
+from ..options import add_table, command, positive
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
@@ -43,8 +43,7 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
         if name == "search":
             ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")
         ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
-        add_json(ask)
-        add_wide(ask)
+        add_table(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -57,16 +56,12 @@ def main(arguments: argparse.Namespace) -> int:
     )
     error = answer["error"]
     if error is not None:
-        show(of_error(error, arguments.about), stream=sys.stderr)
-        if arguments.json:
-            write(json.dumps({"error": error, "exit_status": EXIT_MODEL_FAILED}, indent=2))
+        printing.failure(error, arguments.about)
+        printing.result(arguments, {"error": error, "exit_status": EXIT_MODEL_FAILED})
         return EXIT_MODEL_FAILED
-    if arguments.json:
-        write(json.dumps(answer["rows"], indent=2))
-    else:
-        columns = _COLUMNS[arguments.ask]
-        rows = [tuple(_cell(key, row.get(key)) for _, key in columns) for row in answer["rows"]]
-        show(Table([head for head, _ in columns], rows), wide=arguments.wide)
+    columns = _COLUMNS[arguments.ask]
+    rows = [tuple(_cell(key, row.get(key)) for _, key in columns) for row in answer["rows"]]
+    printing.result(arguments, answer["rows"], Table([head for head, _ in columns], rows))
     return EXIT_OK
 
 
@@ -82,5 +77,5 @@ def _cell(key: str, value: object) -> str:
     if value is None:
         return "-"
     if key == "bytes" and isinstance(value, int):
-        return f"{value / 1e6:.1f} MB"
+        return sizes.told(value)
     return str(value)[:10] if key == "created" else str(value)

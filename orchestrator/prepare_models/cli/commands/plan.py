@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ... import api
 from ...errors import EXIT_OK
 from ...reports import text
 from ...support.display import byte_lines
-from ...support.page import Message, show
-from .. import selection
-from ..options import add_output, add_selection, add_wide
+from ...support.page import Message, of_warning
+from .. import printing, selection
+from ..options import add_output, add_selection
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
 
@@ -20,7 +19,6 @@ def add_arguments(plan: argparse.ArgumentParser) -> None:
     """Add what ``plan`` takes."""
     add_selection(plan)
     add_output(plan)
-    add_wide(plan)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -33,19 +31,14 @@ def main(arguments: argparse.Namespace) -> int:
             **selection.place(arguments),
             on_event=lambda event: verified(event.data["done"], event.data["total"]),
         )
-    if arguments.json:
-        text.write(json.dumps(plan.to_dict(), indent=2))
-    else:
-        rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]
-        messages = [
-            Message("warning", each["code"], "this TensorRT", each["message"], each["hint"]) for each in plan.warnings
-        ]
-        messages += [
-            Message(each["kind"], each["code"], model.name, each["message"], each["hint"])
-            for model in plan.models
-            for each in model.problems
-        ]
-        messages += filter(None, (disk.problem() for disk in plan.disks))
-        parts = (part for each in messages for part in ("", each))
-        show(text.plan(rows, wide=arguments.wide), *parts, wide=arguments.wide)
+    rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]
+    messages = [of_warning(each, "this TensorRT") for each in plan.warnings]
+    messages += [
+        Message(each["kind"], each["code"], model.name, each["message"], each["hint"])
+        for model in plan.models
+        for each in model.problems
+    ]
+    messages += filter(None, (disk.problem() for disk in plan.disks))
+    parts = (part for each in messages for part in ("", each))
+    printing.result(arguments, plan.to_dict(), text.plan(rows, wide=arguments.wide), *parts)
     return EXIT_OK

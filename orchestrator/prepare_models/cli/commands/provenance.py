@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports import text
 from ...signing import envelopes, statements
-from ...support.page import Table, show
-from ..options import add_json, add_wide, command
+from ...support.page import Table
+from .. import printing
+from ..options import add_table, command
 from ..trusting import add_keys_file, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
@@ -36,8 +36,7 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     add_keys_file(verify)
     for action in (sign, verify):
         action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
-        add_json(action, "findings")
-        add_wide(action)
+        add_table(action, "findings")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -49,9 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         keys = signatures(arguments).keys()
         findings = [statements.verify(folder, keys) for folder in folders]
-    if arguments.json:
-        text.write(json.dumps({"engines": [finding.to_dict() for finding in findings]}, indent=2))
-    else:
-        rows = [(finding.model, "good" if finding.good else "BAD", finding.told) for finding in findings]
-        show(Table(("MODEL", "VERDICT", "FINDING"), rows, 1), wide=arguments.wide)
+    rows = [(finding.model, "good" if finding.good else "BAD", finding.told) for finding in findings]
+    document = {"engines": [asdict(finding) for finding in findings]}
+    printing.result(arguments, document, Table(("MODEL", "VERDICT", "FINDING"), rows, 1))
     return EXIT_OK if all(finding.good for finding in findings) else EXIT_MODEL_FAILED

@@ -20,7 +20,7 @@ from ...running.progress import Several
 from ...support.page import Part, Table, of_error, show
 from .. import installing, selection
 from ..building import add_limits, add_sharing, observer, sharing
-from ..options import add_output, add_selection, add_wide, positive, seconds
+from ..options import add_output, add_selection, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -57,7 +57,6 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
     )
     installing.add_install(provision)
     add_output(provision)
-    add_wide(provision)
 
 
 def main(arguments: argparse.Namespace) -> int:

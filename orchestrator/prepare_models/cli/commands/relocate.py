@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...reports import text
 from ...running import child
-from ...support.page import of_error, show
 from ...support.terminal import one_line
+from .. import printing
 from ..options import add_deploy_dir, add_json, add_models_dir
 
 EXAMPLE = (
@@ -31,13 +27,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Write the companions of engines for another place."""
     place = ["--deploy-dir", arguments.deploy_dir] if arguments.deploy_dir else []
     document = child.ask("relocate", *place, "--", str(arguments.models_dir.absolute()))
-    failed = [model for model in (document, *document["models"]) if model["error"]]
-    if arguments.json:
-        text.write(json.dumps(document, indent=2))
-        return EXIT_MODEL_FAILED if failed else EXIT_OK
-    for model in failed:
-        show(of_error(model["error"], model.get("name", str(arguments.models_dir))), stream=sys.stderr)
-    done = [model for model in document["models"] if not model["error"]]
-    if done:
-        show(*(f"{one_line(model['name'])}: {', '.join(model['files'])}" for model in done))
-    return EXIT_MODEL_FAILED if failed else EXIT_OK
+    return printing.of_models(
+        arguments,
+        document,
+        arguments.models_dir,
+        lambda model: f"{one_line(model['name'])}: {', '.join(model['files'])}",
+    )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.report import EDITED
 
 from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
 from ...reports import difference, documents, forms, text
-from ...support.page import show
-from ..options import add_json, add_wide, command
+from .. import printing
+from ..options import add_table, command
 
 EXAMPLE = (
     "example:\n  prepare-models report "
@@ -36,8 +35,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
     diff.add_argument("b", type=Path, metavar="B", help="report to compare it with")
-    add_json(diff, "changes")
-    add_wide(diff)
+    add_table(diff, "changes")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -56,10 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _do(arguments: argparse.Namespace) -> int:
     if arguments.action == "diff":
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
-        if arguments.json:
-            text.write(json.dumps({"changes": changes}, indent=2))
-        else:
-            show(difference.render(changes), wide=arguments.wide)
+        printing.result(arguments, {"changes": changes}, difference.render(changes))
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
     rendered = forms.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
+from prepare_models_entrypoint.contract.files import take
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
@@ -18,8 +18,8 @@ from ...lock.pins import load
 from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
-from ...support.page import Message, show
-from .. import selection
+from ...support.page import of_warning, show
+from .. import printing, selection
 from ..options import add_executor, add_json
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
@@ -44,13 +44,15 @@ def main(arguments: argparse.Namespace) -> int:
         )
     executor = selection.executor(arguments)
     report = _rewritten(executor, spec, output)
-    if arguments.json:
-        text.write(json.dumps(report, indent=2))
-    elif report["status"] == FAILED:
-        show(*text.checks([report]))
-    else:
-        _show(report, output)
-    return EXIT_MODEL_FAILED if report["status"] == FAILED else EXIT_OK
+    if report["status"] == FAILED:
+        printing.result(arguments, report, *text.checks([report]))
+        return EXIT_MODEL_FAILED
+    for warning in report["warnings"] if not arguments.json else ():
+        show(of_warning(warning, report["name"]), stream=sys.stderr)
+    precision = report["precision_proof"]
+    told = f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}"
+    printing.result(arguments, report, told)
+    return EXIT_OK
 
 
 def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
@@ -63,21 +65,13 @@ def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport
         if report["status"] == FAILED:
             return report
         weights = made / GRAPH_WEIGHTS
-        if weights.exists():
+        if os.path.lexists(weights):
             beside = output.parent / GRAPH_WEIGHTS
             if beside.exists():
                 raise UsageError(
                     f"{beside} exists, and this graph's weights need a file of that name",
                     hint="remove it, or write into another folder",
                 )
-            os.replace(weights, beside)
-        os.replace(made / GRAPH, output)
+            take(weights, beside)
+        take(made / GRAPH, output)
     return report
-
-
-def _show(report: ModelReport, output: Path) -> None:
-    for warning in report["warnings"]:
-        message = Message("warning", warning["code"], report["name"], warning["message"], warning["hint"])
-        show(message, stream=sys.stderr)
-    precision = report["precision_proof"]
-    show(f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
-from pathlib import Path
 
 from ... import api
 from ...errors import EXIT_OK
-from ...reports import text
-from ..options import add_json, positive
+from .. import printing
+from ..options import add_json, add_target_dir, positive
 
 EXAMPLE = (
     "example:\n  prepare-models rollback peoplesemsegnet --models-dir /var/lib/models --why 'misses cyclists'\n\n"
@@ -21,13 +19,7 @@ EXAMPLE = (
 def add_arguments(rollback: argparse.ArgumentParser) -> None:
     """Add what ``rollback`` takes."""
     rollback.add_argument("name", metavar="NAME", help="model to take back")
-    rollback.add_argument(
-        "--models-dir",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="its models directory (default: ./models)",
-    )
+    add_target_dir(rollback, what="its models directory")
     rollback.add_argument("--to", type=positive, metavar="N", help="version to go to (default: the one before)")
     rollback.add_argument("--why", default="", metavar="TEXT", help="reason, for the ledger")
     rollback.add_argument(
@@ -42,5 +34,5 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.name, models_dir=arguments.models_dir, to=arguments.to, device=arguments.device, why=arguments.why
     )
     told = f"{done.name}: version {done.version} is current again, in place of {done.before}"
-    text.write(json.dumps(asdict(done), indent=2) if arguments.json else told)
+    printing.result(arguments, asdict(done), told)
     return EXIT_OK

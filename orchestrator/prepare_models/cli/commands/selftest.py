@@ -15,7 +15,7 @@ from ...selftest.outcome import Step, private_words
 from ...selftest.steps import Selftest
 from ...support.page import Table, show
 from .. import selection
-from ..options import add_executor, add_output, add_wide
+from ..options import add_executor, add_output
 
 EXAMPLE = """\
 example:
@@ -33,7 +33,6 @@ def add_arguments(selftest: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_executor(selftest)
     add_output(selftest)
-    add_wide(selftest)
 
 
 def main(arguments: argparse.Namespace) -> int:

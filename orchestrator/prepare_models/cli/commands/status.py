@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...machine.environments import this_machine
 from ...planning import status
-from ...reports.text import write
 from ...support.file_digests import open_digests
-from ...support.page import Table, show
-from ..options import add_json, add_models_dir, add_wide
+from ...support.page import Table
+from .. import printing
+from ..options import add_models_dir, add_table
 
 EXAMPLE = (
     "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
@@ -24,8 +23,7 @@ def add_arguments(status: argparse.ArgumentParser) -> None:
     """Add what ``status`` takes."""
     add_models_dir(status)
     status.add_argument("--strict", action="store_true", help="count unchecked engines as stale")
-    add_json(status)
-    add_wide(status)
+    add_table(status)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -38,14 +36,11 @@ def main(arguments: argparse.Namespace) -> int:
     found = status.verdicts(models_dir, now, digests)
     digests.save()
     counts = {state: sum(verdict.state == state for verdict in found) for state in status.STATES}
-    if arguments.json:
-        models = [verdict.to_dict() for verdict in found]
-        here = {"machine": now.machine.arch, "system": now.system, "gpus": now.capabilities(), "backends": now.versions}
-        document = {"models_dir": str(models_dir), "here": here, "summary": counts, "models": models}
-        write(json.dumps(document, indent=2))
-    else:
-        rows = [(v.name, v.state, "; ".join([*v.reasons, *v.unchecked])) for v in found]
-        line = ", ".join(f"{count} {state}" for state, count in counts.items())
-        show(Table(("MODEL", "STATE", "WHY"), rows, 1), "", line, wide=arguments.wide)
+    models = [verdict.to_dict() for verdict in found]
+    here = {"machine": now.machine.arch, "system": now.system, "gpus": now.capabilities(), "backends": now.versions}
+    document = {"models_dir": str(models_dir), "here": here, "summary": counts, "models": models}
+    rows = [(v.name, v.state, "; ".join([*v.reasons, *v.unchecked])) for v in found]
+    line = ", ".join(f"{count} {state}" for state, count in counts.items())
+    printing.result(arguments, document, Table(("MODEL", "STATE", "WHY"), rows, 1), "", line)
     bad = counts[status.STALE] + (counts[status.UNCHECKED] if arguments.strict else 0)
     return EXIT_MODEL_FAILED if bad or not found else EXIT_OK

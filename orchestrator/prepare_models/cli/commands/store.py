@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from prepare_models_entrypoint.contract import sizes
+from prepare_models_entrypoint.contract.digest import is_sha256
 
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError, UsageError
-from ...reports.text import write
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError
 from ...signing.envelopes import short
 from ...signing.origins import untrusted
 from ...store import open_store
 from ...store.shared import Kept, SharedStore
-from ...support.page import Part, Table, show, told_time
+from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
-from ..options import add_json, add_wide, command, days, size
+from .. import printing
+from ..options import add_table, beginning, command, days, size
+from ..trusting import add_key, signer
 
 EXAMPLE = """\
 example:
@@ -55,11 +54,9 @@ def add_arguments(store: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     for action in (push, pull, listed, collect):
         action.add_argument("url", metavar="URL", help="of the store: s3://bucket/prefix, or any URL of fsspec")
-        add_json(action)
-        add_wide(action)
+        add_table(action)
     push.add_argument("keys", nargs="*", metavar="KEY", help="first digits of build keys (default: all built here)")
-    push.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs where engines come from")
-    push.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(push, "signs where engines come from")
     push.add_argument("--replace", action="store_true", help="put engines there that are there already, too")
     pull.add_argument(
         "keys", nargs="+", metavar="KEY", help="build keys; first digits are enough where URL can be listed"
@@ -82,27 +79,24 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _push(shared: SharedStore, arguments: argparse.Namespace) -> int:
-    signer = None
-    if arguments.sign is not None:
-        from ...signing import envelopes
-
-        signer = envelopes.private_key(arguments.sign, arguments.password_file)
+    signs = signer(arguments)
     entries = {entry.key: entry for entry in open_store().entries()}
     own = [key for key, entry in entries.items() if entry.record["origin"] is None]
-    wanted = _matching(arguments.keys, list(entries), "prepare-models cache ls --kind engine") or own
+    listing = "prepare-models cache ls --kind engine"
+    wanted = [beginning(key, entries, "engines", listing) for key in arguments.keys] or own
     done, failed = {}, []
     for key in wanted:
         try:
-            done[key] = shared.push(entries[key], signer, replace=arguments.replace)
+            done[key] = shared.push(entries[key], signs, replace=arguments.replace)
         except SharedStoreError as error:
             failed.append((key, error))
     return _shown(shared, arguments, [(key, "pushed" if new else _HERE) for key, new in done.items()], failed)
 
 
 def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
-    whole = all(re.fullmatch("[0-9a-f]{64}", key) for key in arguments.keys)
-    hint = f"prepare-models store ls {shared.url}"
-    keys = arguments.keys if whole else _matching(arguments.keys, sorted(shared.keys()), hint)
+    whole = all(map(is_sha256, arguments.keys))
+    names, listing = [] if whole else sorted(shared.keys()), f"prepare-models store ls {shared.url}"
+    keys = [key if whole else beginning(key, names, "engines", listing) for key in arguments.keys]
     store, done, failed = open_store(), [], []
     for key in keys:
         try:
@@ -116,18 +110,6 @@ def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
     return _shown(shared, arguments, done, failed)
 
 
-def _matching(beginnings: Sequence[str], keys: Sequence[str], listing: str) -> list[str]:
-    found: list[str] = []
-    for each in beginnings:
-        of_this = [key for key in keys if key.startswith(each)]
-        if len(of_this) != 1:
-            raise UsageError(
-                f"{len(of_this)} engines begin with {each!r}", hint=f"{listing} lists them; give more digits"
-            )
-        found += of_this
-    return found
-
-
 def _shown(
     shared: SharedStore,
     arguments: argparse.Namespace,
@@ -135,35 +117,26 @@ def _shown(
     failed: Sequence[tuple[str, SharedStoreError]],
 ) -> int:
     """Show what became of engines, and return the exit status."""
-    if arguments.json:
-        engines = [{"build_key": key, "status": status, "error": None} for key, status in done]
-        refused = [{"build_key": key, "status": "failed", "error": e.to_dict()["error"]} for key, e in failed]
-        write(json.dumps({"store": shared.url, "engines": [*engines, *refused]}, indent=2))
-    else:
-        rows = [*done, *((key, "failed") for key, _ in failed)]
-        messages: list[Part] = []
-        for _, error in failed:
-            messages += ["", *error.shown()]
-        show(
-            Table(("BUILD KEY", "STATUS"), [(key[:16], status) for key, status in rows], 1),
-            *messages,
-            wide=arguments.wide,
-        )
+    rows = [*((key, status, None) for key, status in done), *((key, "failed", error.info()) for key, error in failed)]
+    engines = [{"build_key": key, "status": status, "error": error} for key, status, error in rows]
+    table = Table(("BUILD KEY", "STATUS"), [(key[:16], status) for key, status, _ in rows], 1)
+    messages: list[Part] = []
+    for _, error in failed:
+        messages += ["", *error.shown()]
+    printing.result(arguments, {"store": shared.url, "engines": engines}, table, *messages)
     return EXIT_MODEL_FAILED if failed or any(status == "missing" for _, status in done) else EXIT_OK
 
 
 def _list(shared: SharedStore, arguments: argparse.Namespace) -> int:
     found = shared.listed()
-    if arguments.json:
-        engines = [{**vars(each.offer), "bytes": each.bytes, "put_at": each.put_at} for each in found]
-        write(json.dumps({"store": shared.url, "engines": engines}, indent=2))
-        return EXIT_OK
+    engines = [{**vars(each.offer), "bytes": each.bytes, "put_at": each.put_at} for each in found]
     rows = [
         (each.offer.key[:16], sizes.told(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
         for each in found
     ]
     total = f"{len(found)} engines, {sizes.told(sum(each.bytes for each in found))} in {shared.url}"
-    show(Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows), "", total, wide=arguments.wide)
+    table = Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows)
+    printing.result(arguments, {"store": shared.url, "engines": engines}, table, "", total)
     return EXIT_OK
 
 
@@ -178,10 +151,8 @@ def _signer(kept: Kept) -> str:
 def _collect(shared: SharedStore, arguments: argparse.Namespace) -> int:
     older = None if arguments.older is None else arguments.older * 86400.0
     gone = shared.collect(unused_s=older, margin_s=arguments.margin * 86400.0, dry_run=arguments.dry_run)
-    if arguments.json:
-        facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
-        write(json.dumps({"store": shared.url, "dry_run": arguments.dry_run, **facts}, indent=2))
-        return EXIT_OK
     verb = "would go" if arguments.dry_run else "removed"
-    show(f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.told(gone.bytes)} {verb}")
+    told = f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.told(gone.bytes)} {verb}"
+    facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
+    printing.result(arguments, {"store": shared.url, "dry_run": arguments.dry_run, **facts}, told)
     return EXIT_OK

@@ -7,12 +7,12 @@ import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import EXIT_OK, UsageError
+from ...errors import EXIT_OK
 from ...reports.text import write
 from ...signing import envelopes, trust
 from ...support.page import Part, Table, show
-from ..options import add_json, command
-from ..trusting import add_keys_file
+from ..options import add_json, beginning, command
+from ..trusting import add_key, add_keys_file
 
 EXAMPLE = """\
 example:
@@ -40,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  prepare-models trust export --sign root.pem -o keys.dsse.json",
     )  # fmt: skip
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
-    export.add_argument("--sign", type=Path, required=True, metavar="KEY", help="private key that may sign lists")
-    export.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(export, "may sign lists", required=True)
     update = command(
         actions, "update", "adopt a signed list of keys", "example:\n  prepare-models trust update keys.dsse.json"
     )
@@ -82,11 +81,9 @@ def _add(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyL
 
 
 def _revoke(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:
-    found = [keyid for keyid in keys.keys if keyid.startswith(arguments.id)]
-    if len(found) != 1:
-        raise UsageError(f"{len(found)} keys begin with {arguments.id!r}", hint="prepare-models trust ls lists them")
-    revoked = replace(keys.keys[found[0]], revoked=True)
-    return replace(keys, keys={**keys.keys, found[0]: revoked}), [f"revoked  {found[0]}"]
+    keyid = beginning(arguments.id, keys.keys, "keys", "prepare-models trust ls")
+    revoked = replace(keys.keys[keyid], revoked=True)
+    return replace(keys, keys={**keys.keys, keyid: revoked}), [f"revoked  {keyid}"]
 
 
 def _export(keys: trust.KeyList, arguments: argparse.Namespace) -> tuple[trust.KeyList, list[Part]]:

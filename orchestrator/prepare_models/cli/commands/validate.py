@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from ...errors import (
 from ...manifest.load import load
 from ...reports.text import write
 from ...support.page import show
+from .. import printing
 from ..options import add_json, manifest
 
 EXAMPLE = """\
@@ -67,14 +67,12 @@ def add_arguments(validate: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Read manifests and locks, and print what is wrong; needs neither TensorRT nor a network."""
     found = [_examine(file, require_lock=arguments.require_lock) for file in arguments.manifests]
-    if arguments.json:
-        write(json.dumps({"manifests": [each.to_dict() for each in found]}, indent=2))
-    else:
-        for each in found:
-            if each.failure is None:
-                write(each.told)
-            else:
-                show(*each.failure.shown(), stream=sys.stderr)
+    printing.result(arguments, {"manifests": [each.to_dict() for each in found]})
+    for each in found if not arguments.json else ():
+        if each.failure is None:
+            write(each.told)
+        else:
+            show(*each.failure.shown(), stream=sys.stderr)
     return max(each.status for each in found)
 
 

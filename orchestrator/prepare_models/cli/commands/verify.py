@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +15,8 @@ from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, published_models
 from ...reports import text
-from ...support.page import show
-from .. import selection
-from ..options import add_executor, add_json, add_wide
+from .. import printing, selection
+from ..options import add_executor, add_table, add_target_dir
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -32,12 +30,9 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
         "target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or the models directory that run wrote"
     )
     verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
-    verify.add_argument(
-        "--models-dir", type=Path, default=Path("models"), metavar="DIR", help="of a manifest (default: ./models)"
-    )
+    add_target_dir(verify, what="of a manifest")
     add_executor(verify)
-    add_json(verify, "reports")
-    add_wide(verify)
+    add_table(verify, "reports")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -45,10 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
     specs, models_dir = _subjects(arguments)
     executor = selection.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
-    if arguments.json:
-        text.write(json.dumps({"models": reports}, indent=2))
-    else:
-        show(*text.verifications(reports), wide=arguments.wide)
+    printing.result(arguments, {"models": reports}, *text.verifications(reports))
     return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
 
 

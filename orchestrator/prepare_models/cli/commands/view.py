@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import extras
 
-from ...errors import HostError, UsageError
+from ...errors import ExtraMissingError, UsageError
 
 
 def check(files: Sequence[Path]) -> None:
@@ -17,14 +17,14 @@ def check(files: Sequence[Path]) -> None:
 
     Raises:
         UsageError: not exactly one ONNX file.
-        HostError: Netron is not installed.
+        ExtraMissingError: Netron is not installed.
     """
     if len(files) != 1 or files[0].suffix.lower() != ".onnx":
         raise UsageError("--view shows one .onnx file", hint="give the model that a plan was built from")
     try:
         import netron  # noqa: F401  # only asked for
-    except ImportError:
-        raise HostError("--view needs Netron", hint=extras.install("view")) from None
+    except ImportError as error:
+        raise ExtraMissingError(extras.missing("--view", "view", error)) from None
 
 
 def serve(file: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 from dataclasses import replace
-from pathlib import Path
 
 from prepare_models_entrypoint.contract.identity import device_class
 
@@ -25,6 +24,7 @@ from ...support import paths
 from .. import selection
 from ..building import observer
 from ..options import add_executor, add_output
+from ..trusting import add_key
 
 EXAMPLE = """\
 example:
@@ -39,11 +39,10 @@ def add_arguments(worker: argparse.ArgumentParser) -> None:
     worker.add_argument(
         "--store", metavar="URL", required=True, help="shared store for the engines, such as s3://bucket"
     )
-    worker.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) that signs the engines")
-    worker.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add_key(worker, "signs the engines")
     worker.add_argument("--target", metavar="CLASS", help="device class to build for (default: what is found here)")
     worker.add_argument("--name", help="of the worker in the farm (default: host name and process id)")
-    add_output(worker)
+    add_output(worker, table=False)
 
 
 def main(arguments: argparse.Namespace) -> int:
