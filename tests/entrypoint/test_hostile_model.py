@@ -123,7 +123,7 @@ def test_what_it_leaves_leads_those_nowhere_who_work_there_after_it(
     told = []
     for step in (
         lambda: build(tmp_path),
-        lambda: built_plan.load_engine(plan, work, own=True, module="tensorrt"),
+        lambda: built_plan.load_engine(plan, work, model=job(tmp_path), module="tensorrt"),
         lambda: comparison.verify(
             job(tmp_path), tmp_path / "models" / "net.onnx", plan,
             means=None, findings=None, runtime=RUNTIME, work_dir=work, cache_file=None, timing_dir=work, rescued=False,
