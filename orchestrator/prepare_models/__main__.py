@@ -21,11 +21,15 @@ def _forget_relative_places() -> None:
 
 _forget_relative_places()  # before any other import; a program that imports the package keeps its own path
 
+import atexit  # noqa: E402
+import gc  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
 from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
 from .support.interrupts import ended_by_signals  # noqa: E402
 from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
+
+atexit.register(gc.freeze)  # or the interpreter looks through a run's reports for garbage once more before it ends
 
 
 def main(argv: Sequence[str] | None = None) -> int:
