@@ -186,13 +186,16 @@ class _Attempt(Attempt):
 
         request, model = self.request, self.request.model
         source, weakly = Path(request.source), _weakly(model.builder)
+        in_place = (
+            request.check_only or backend.needs_no_gpu()
+        )  # how builders read weights that go to a GPU is not known
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
         if as_it_is and (weakly or model.precision == "fp32"):
             self._keep(source)
             self.progress("parse", 0, 0)
             with refused.located(source, source):
                 well_formed.check_loops(source, source)
-                network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
+                network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
         from ..onnx_graph.typed_model import prepared
@@ -211,7 +214,7 @@ class _Attempt(Attempt):
             self._keep(typed.path)
             self.progress("parse", 0, 0)
             well_formed.check_loops(typed.path, source)
-            network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
+            network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
             result["warnings"] += typed.warnings
             if weakly:
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
