@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import resource
 import time
@@ -174,21 +175,20 @@ class _Run:
         cache = fetched.get("calibration_cache")
         self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
-        def on_progress(data: Mapping[str, object]) -> None:
+        def meanwhile() -> None:
             for file in () if check_only else fetched.values():
                 file.digest.start()  # the build process has started, so there may be threads here now
-            self._progress(data)
+            if not check_only:
+                importlib.import_module(f"{__package__}.consumers.lint")
 
         return convert(
             self.model, fetched["model"].path, plan,
-            work_dir=work, runtime=self.runtime, on_progress=on_progress,
+            work_dir=work, runtime=self.runtime, on_progress=self._progress, on_start=meanwhile,
             cache_file=cache.path if cache else None, timing_dir=self._timing_dir,
             check_only=check_only, graph=graph, attempts=self.report["attempts"],
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
-        from .consumers import lint  # large, and not needed if nothing is published
-
         source = fetched["model"]
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
@@ -217,6 +217,8 @@ class _Run:
                 sha256=converted.result["engine_sha256"],
                 header=dict(inspected.header),
             )
+            from .consumers import lint  # large: imported while others build, and not if nothing is published
+
             self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT
             self._keep_calibration(work)

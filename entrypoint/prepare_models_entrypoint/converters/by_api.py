@@ -26,7 +26,7 @@ from .attempts import Attempt
 from .converter import Progress
 from .precision import Evidence, check_flags, prove, rule, unmatched
 from .ranges import settle
-from .request import BuildRequest, BuildResult
+from .request import PARSE, BuildRequest, BuildResult
 
 if TYPE_CHECKING:
     from .backend import Network, trt
@@ -52,7 +52,8 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
-    well_formed.check(source)
+    if request.verdict is None:
+        well_formed.check(source)
     cache = _cache(request, progress)
     settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
     attempt = _Attempt(settled, cache, progress, None, weights)
@@ -192,7 +193,7 @@ class _Attempt(Attempt):
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
         if as_it_is and (weakly or model.precision == "fp32"):
             self._keep(source)
-            self.progress("parse", 0, 0)
+            self.progress(PARSE, 0, 0)
             with refused.located(source, source):
                 well_formed.check_loops(source, source)
                 network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
@@ -212,7 +213,7 @@ class _Attempt(Attempt):
         ) as typed, refused.located(typed.path, source):
             result["rewritten"] = typed.path != source
             self._keep(typed.path)
-            self.progress("parse", 0, 0)
+            self.progress(PARSE, 0, 0)
             well_formed.check_loops(typed.path, source)
             network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
             result["warnings"] += typed.warnings
