@@ -8,12 +8,12 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
-from ..contract.files import naming, sync
+from ..contract.files import naming
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
@@ -26,7 +26,7 @@ from .attempts import Attempt
 from .converter import Progress
 from .precision import Evidence, check_flags, prove, rule, unmatched
 from .ranges import settle
-from .request import PARSE, BuildRequest, BuildResult
+from .request import PARSE, SYNC, BuildRequest, BuildResult
 
 if TYPE_CHECKING:
     from .backend import Network, trt
@@ -153,7 +153,8 @@ class _Attempt(Attempt):
                 plan = builder.build(built.calibrator, progress=self.progress)
             result["warnings"] += messages.from_builder_warnings(network.warnings())
         self.progress("write", 0, 0)
-        result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+        written = write_plan(plan, request.plan, lambda: self.progress(SYNC, 0, 0))
+        result["engine_bytes"], result["engine_sha256"] = written
         return result
 
     def _check_declared(self, bindings: List[Binding]) -> None:
@@ -332,8 +333,11 @@ def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShap
     return bindings
 
 
-def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
-    """Write the plan and flush it to the disk; return its size in bytes and its sha256, computed meanwhile."""
+def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":
+    """Write the plan, and return its size in bytes and its sha256, computed meanwhile.
+
+    ``on_written``: called when it can be flushed to the disk, which this function leaves to others.
+    """
     view, digest = memoryview(plan), hashlib.sha256()
     hashing = threading.Thread(target=digest.update, args=(view,))
     hashing.start()
@@ -341,7 +345,7 @@ def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
         with naming(path), open(path, "wb") as stream:
             # a single write of hundreds of megabytes takes several times as long
             stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
-            sync(stream)
+        on_written()
     finally:
         hashing.join()
     return len(view), digest.hexdigest()

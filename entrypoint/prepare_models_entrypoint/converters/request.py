@@ -10,8 +10,9 @@ from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
-# Phases that a build process reports: it has found nothing to refuse before parsing; the verdict is there.
-PARSE, JUDGED = "parse", "judged"
+# Phases that a build process reports: it has found nothing to refuse before parsing; the verdict is there; the whole
+# plan is written, so whoever publishes it can flush it to the disk.
+PARSE, JUDGED, SYNC = "parse", "judged", "sync"
 
 
 @dataclass(frozen=True)
