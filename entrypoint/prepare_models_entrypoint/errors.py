@@ -45,7 +45,7 @@ class StageError(Exception):
             raise ValueError(f"unknown error code {code}")
         self.code = code
         self.message = message
-        self.hint = hint or ERRORS[code].hint
+        self.hint = hint or ERRORS[code].advice
         self.retryable = retryable
 
     def info(self, stage: Optional[str]) -> ErrorInfo:
@@ -102,7 +102,7 @@ def from_os_error(error: OSError) -> StageError:
     where = error.filename2 or error.filename or "the models or cache directory"
     if error.errno in NO_ROOM:
         text = no_room(error.filename2 or error.filename)
-        return StageError("disk-full", text, hint="free disk space there, then run again", retryable=True)
+        return StageError("disk-full", text, retryable=True)
     if error.errno == errno.ENAMETOOLONG:
         return StageError(
             "output-not-writable",
@@ -110,11 +110,7 @@ def from_os_error(error: OSError) -> StageError:
             hint="fetch it from a shorter URL, or put it there by hand",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-        return StageError(
-            "output-not-writable",
-            f"{where} can't be written: {os.strerror(error.errno)}",
-            hint="choose another --models-dir or cache directory, or give this user write access",
-        )
+        return StageError("output-not-writable", f"{where} can't be written: {os.strerror(error.errno)}")
     if error.errno == errno.EINVAL and error.filename:
         return StageError("source-unreadable", f"{where}: {error.strerror}", hint="give the path of a regular file")
     limit = LIMITS.get(error.errno or 0)
@@ -180,8 +176,4 @@ def from_external_data(error: ExternalDataError) -> ConvertError:
     """Turn the refusal of a model's weights files into an error that says what to do."""
     if isinstance(error, UnreadableError):
         return ConvertError("onnx-invalid", str(error), hint="download or export the file again")
-    return ConvertError(
-        "onnx-external-data",
-        str(error),
-        hint="download the weights files of the model, too, and keep them in its folder under their own names",
-    )
+    return ConvertError("onnx-external-data", str(error))

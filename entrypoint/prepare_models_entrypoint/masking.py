@@ -22,8 +22,8 @@ def register(secret: str) -> None:
     """Mask a secret from now on, including its encoded forms."""
     if len(secret) >= _SHORTEST:
         _secrets.add(secret)
-        _secrets.add(quote(secret, safe=""))
-        _secrets.add(base64.b64encode(f"$oauthtoken:{secret}".encode()).decode("ascii"))
+        _secrets.add(quote(secret, safe="", errors="surrogateescape"))
+        _secrets.add(base64.b64encode(f"$oauthtoken:{secret}".encode("utf-8", "surrogateescape")).decode("ascii"))
 
 
 def register_query(url: str) -> None:

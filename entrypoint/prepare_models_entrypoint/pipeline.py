@@ -73,11 +73,7 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
         run.fail(from_os_error(error))
     except Exception as error:  # noqa: BLE001  # a bug in one model's work must not take the other models along
         traceback.print_exc()
-        run.fail(
-            StageError(
-                "internal", mask(f"{type(error).__name__}: {error}"), hint="please report this, with the traceback"
-            )
-        )
+        run.fail(StageError("internal", mask(f"{type(error).__name__}: {error}")))
     events.emit(event.MODEL_FINISHED, model=model.name, status=run.report["status"])
     return run.report
 
@@ -278,11 +274,7 @@ class _Run:
         self.stage = "verify"
         record = read_record(self.output_dir)
         if record is None or not (self.output_dir / PLAN).is_file():
-            raise StageError(
-                "engine-missing",
-                f"{self.output_dir} has no engine with its report",
-                hint="prepare-models run builds it",
-            )
+            raise StageError("engine-missing", f"{self.output_dir} has no engine with its report")
         self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
         self.rescued, self.own = _was_rescued(record["warnings"]), record["origin"] is None
         self.model = dataclasses.replace(self.model, verify=self.model.judged or VerifyConfig())

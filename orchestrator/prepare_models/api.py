@@ -31,7 +31,7 @@ from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, 
 from .running.sharing import Sharing
 from .signing.required import Signatures
 from .support import paths
-from .support.os_errors import of_this_machine
+from .support.os_errors import in_words
 
 _HERE = ContainerOptions()
 _UNSIGNED = Signatures()
@@ -42,14 +42,8 @@ _BUNDLE, _VERIFY = "bundle", "verify"  # stage and phase of events before those 
 @contextlib.contextmanager
 def _call() -> Iterator[None]:
     """Leave a bundle's scope when the call ends, and raise this machine's shortcomings like any other failure."""
-    with paths.own_scope():
-        try:
-            yield
-        except (OSError, MemoryError) as error:
-            known = of_this_machine(error)
-            if known is None:
-                raise
-            raise known from error
+    with paths.own_scope(), in_words():
+        yield
 
 
 @_call()

@@ -53,7 +53,7 @@ def _hint(code: str) -> str:
     """Return the default hint of an error code."""
     from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as successful commands don't need it
 
-    return ERRORS[code].hint
+    return ERRORS[code].advice
 
 
 class PrepareModelsError(Exception):

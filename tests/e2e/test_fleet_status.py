@@ -55,6 +55,7 @@ def folder(tmp_path: Path) -> Path:
         status("x2", good, started_at="yesterday", finished_at=None),
         {**status("x3", good), "models": [{"name": 3}]},
         {**status("x4", good), "schema_version": 2},
+        status("x7", model("../a\0b", "up-to-date")),
     ]
     for number, document in enumerate(devices):
         (tmp_path / f"{number}.json").write_text(json.dumps(document))
@@ -76,7 +77,7 @@ def test_a_fleet_in_one_table(folder: Path, capsys: pytest.CaptureFixture[str]) 
     ended, printed = call(capsys, str(folder), "--html", str(page))
     rows = {line.split("  ")[0]: line for line in printed.splitlines()[1:] if line}
     assert ended == 1
-    assert printed.splitlines()[-1] == "2 good, 1 running, 1 rolled-back, 3 stale, 2 failed, 6 unreadable".replace(
+    assert printed.splitlines()[-1] == "2 good, 1 running, 1 rolled-back, 3 stale, 2 failed, 7 unreadable".replace(
         "2 good", "3 good"
     )
     for name, words in {
@@ -91,13 +92,19 @@ def test_a_fleet_in_one_table(folder: Path, capsys: pytest.CaptureFixture[str]) 
         "r9": ("good",),
     }.items():
         assert all(word in rows[name] for word in words), rows[name]
-    for number, word in {9: "splendid", 10: "yesterday", 11: ".models[0].name", 12: "schema version 2"}.items():
+    for number, word in {
+        9: "splendid",
+        10: "yesterday",
+        11: ".models[0].name",
+        12: "schema version 2",
+        13: r"'../a\x00b'",
+    }.items():
         assert word in rows[str(folder / f"{number}.json")]
     assert "more than" in rows[str(folder / "x6.json")]
     assert "and 5 more" in printed
     assert "\x1b" not in printed
     html = page.read_text()
-    assert html.count("<tr data-verdict") == 16
+    assert html.count("<tr data-verdict") == 17
     assert "<img" not in html
 
 

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 import prepare_models
+from prepare_models.provisioning.releases import Notes, Releases
 from prepare_models.reports.schema import status_schema
 from prepare_models_entrypoint.onnx_graph import calibration_cache
 from tests import networks
@@ -194,6 +195,16 @@ def test_a_bundle_is_provisioned_as_its_signature_allows(machine: Machine) -> No
 
 
 @pytest.mark.usefixtures("machine")
+def test_a_number_that_no_release_has_is_not_one(tmp_path: Path) -> None:
+    root = tmp_path / ".releases"
+    for name in ("3", "007", "-1", "\u0663", "9" * 20, "9" * 250):
+        (root / name).mkdir(parents=True)
+    (root / "notes.json").write_text(json.dumps({"newest": (1 << 63) - 1}))
+    (root / "current").symlink_to("9" * 4000)
+    releases = Releases(tmp_path)
+    assert (releases.numbers(), releases.current, releases.notes) == ([3], None, Notes())
+
+
 def test_a_reader_never_sees_two_versions_mixed() -> None:
     phases: list[tuple[str | None, object]] = []
     done = [

@@ -168,7 +168,7 @@ def test_an_error(tree: Tree) -> None:
         "from prepare_models_entrypoint.errors import ConvertError\n"
         "print(ConvertError('model-haunted', 'net said 7').info('convert'))",
     )
-    assert "Wait until the full moon is over." in raised.stdout
+    assert "wait until the full moon is over" in raised.stdout
     assert "| `model-haunted` | the model answers before it is asked |" in tree.documented("errors.md")
 
 

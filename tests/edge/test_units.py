@@ -59,6 +59,9 @@ def test_systemd_accepts_the_units(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(UsageError):
         units.render(["/bin/true", "a\nExecStart=/bin/false"], odd, [], user=user)
+    for end in ("\\", " "):  # which would join it with the next line, or be dropped
+        with pytest.raises(UsageError, match="can't hold"):
+            units.render(["/bin/true"], odd / f"x{end}", [], user=user)
     if not user:
         with pytest.raises(UsageError, match="/var/tmp/models"):
             units.render(["/bin/true"], odd, [Path("/var/tmp/models")], user=user)

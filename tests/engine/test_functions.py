@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from prepare_models_entrypoint.converters import well_formed
+from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.onnx_graph.prepare import prepare
 from tests import rounding
 from tests.command import Workplace
@@ -93,11 +96,74 @@ def test_the_parser_sees_no_functions_in_fp32_either(place: Workplace) -> None:
         assert layers == operators
 
 
-def test_what_a_parser_would_take_for_something_else_is_refused(place: Workplace) -> None:
-    endless = model([N("F", ["x"], ["y"], domain="own")], [function("F", [N("F", ["X"], ["Y"], domain="own")])])
-    foreign = model([N("Relu", ["x"], ["y"], domain="acme", name="theirs")], [])
-    for made, code, told in ((endless, "onnx-invalid", "own.F"), (foreign, "onnx-unsupported-operator", "'theirs'")):
-        onnx.save(made, str(place.folder / "model.onnx"))
-        for precision in ("fp32", "fp16"):
-            error = place.check(source="model.onnx", precision=precision)["error"]
-            assert (error["code"], told in error["message"]) == (code, True)
+def test_the_long_name_of_the_standard_domain_will_do(place: Workplace) -> None:
+    made = model([N("MatMul", ["x", "w"], ["h"], domain="ai.onnx"), N("Relu", ["h"], ["y"])], [])
+    made.graph.initializer.append(numpy_helper.from_array(np.eye(3, dtype=np.float32), "w"))
+    del made.opset_import[:]
+    made.opset_import.append(helper.make_opsetid("ai.onnx", 17))
+    onnx.save(made, str(place.folder / "model.onnx"))
+    assert place.build(source="model.onnx", precision="fp16")["precision_proof"]["layers"] == {"fp16": 1}
+
+
+def parsed(text: str) -> onnx.ModelProto:
+    return onnx.parser.parse_model(text)
+
+
+# What TensorRT's parser reads as something else, with a word of the refusal.
+MISREAD: dict[str, tuple[onnx.ModelProto, str]] = {
+    "endless": (
+        model([N("F", ["x"], ["y"], domain="own")], [function("F", [N("F", ["X"], ["Y"], domain="own")])]), "own.F"
+    ),
+    "namesake": (model([N("Relu", ["x"], ["y"], domain="acme", name="theirs")], []), "'theirs'"),
+    "layout": (
+        parsed(
+            """<ir_version: 8, opset_import: ["" : 14]>
+            g (float[2,6,4] x, float[1,5,4] w, float[1,5,5] r) => (float[2,6,1,5] y)
+            { y = RNN <hidden_size = 5, layout = 1> (x, w, r) }"""
+        ),
+        "layout=1",
+    ),
+    "batches": (
+        parsed(
+            """<ir_version: 3, opset_import: ["" : 8]>
+            g (float[1,5,3] x, float[1,3] s) => (float[1,3] e, float[1,5,3] y)
+            { e, y = Scan <num_scan_inputs = 1, body = b (float[3] a, float[3] i) => (float[3] o, float[3] p)
+            { o = Add(a, i) p = Identity(o) }> ("", s, x) }"""
+        ),
+        "batches",
+    ),
+    "lengths": (
+        parsed(
+            """<ir_version: 11, opset_import: ["" : 24]> g (float[1,2,4,8] q, int64[1] n) => (float[1,2,4,8] y)
+            { y = Attention (q, q, q, "", "", "", n) }"""
+        ),
+        "nonpad_kv_seqlen",
+    ),
+    "padding": (
+        parsed(
+            """<ir_version: 8, opset_import: ["" : 17]> g (float[1,1,4,4] x) => (float[1,1,3,3] y)
+            { y = MaxPool <kernel_shape = [2, 2], auto_pad = "VALID", pads = [1, 1, 1, 1]> (x) }"""
+        ),
+        "auto_pad",
+    ),
+    "signs": (
+        parsed(
+            """<ir_version: 8, opset_import: ["" : 17]> g (float[1,1,4,4] x) => (float[1,1,1,1] y)
+            { y = GlobalLpPool <p = 3> (x) }"""
+        ),
+        "signs",
+    ),
+    "float64": (
+        parsed('<ir_version: 8, opset_import: ["" : 17]> g (double[2] x) => (double[2] y) { y = Relu(x) }'), "float64"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_the_parser_takes_for_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    made, word = MISREAD[name]
+    onnx.save(made, str(tmp_path / "model.onnx"))
+    with pytest.raises(ConvertError) as caught:
+        well_formed.check(tmp_path / "model.onnx")
+    assert caught.value.code == ("onnx-invalid" if name == "endless" else "onnx-unsupported-operator")
+    assert word in caught.value.message

@@ -9,6 +9,7 @@ from onnx import helper, numpy_helper
 
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.onnx_graph import prepare, symmetric, weight_chains
+from tests.command import Workplace
 from tests.engine.graphs import answers, loop_free, quantized, weight
 
 
@@ -24,6 +25,18 @@ def test_quantization_that_is_not_symmetric_is_refused_and_named(point: np.gener
     assert caught.value.code == "quantization-asymmetric"
     assert why in caught.value.message
     assert "dequantize" in caught.value.message
+
+
+def test_a_zero_point_that_is_computed_counts_and_so_do_weights_alone(place: Workplace) -> None:
+    """TensorRT's parser drops the former; the latter have no QuantizeLinear."""
+    weights = [helper.make_node("DequantizeLinear", ["q", "s", "z"], ["w"], name="dequantize", axis=0)]
+    sum_of = [helper.make_node("Add", ["a", "a"], ["z"])]
+    stored = {"q": np.zeros((5, 4, 3, 3), np.int8), "s": np.full(5, 0.01, np.float32), "a": np.full(5, 2, np.int8)}
+    conv = helper.make_node("Conv", ["input", "w"], ["output"], name="conv")
+    onnx.save(loop_free([*sum_of, *weights, conv], stored), str(place.folder / "model.onnx"))
+    error = place.check(source="model.onnx", precision="int8")["error"]
+    assert error["code"] == "quantization-asymmetric"
+    assert "dequantize (zero point 4)" in error["message"]
 
 
 def test_weights_behind_moves_become_int8() -> None:

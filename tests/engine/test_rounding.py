@@ -123,3 +123,11 @@ def test_default_thresholds_leave_alone_what_says_nothing() -> None:
     found = labels.result(DEFAULTS["fp16"], named=False, asked=False)
     assert found["disagreeing"] == 5
     assert found["problems"] == ["argmax 0.950000, at least 0.99 is required: 5 of 100 elements differ"]
+
+
+@pytest.mark.parametrize("made", [[{0: 0.5}, {0: 0.4}], np.array(["a", "b"], object)])
+def test_what_has_no_numbers_is_not_compared(made: Any) -> None:
+    metrics = OutputMetrics("labels", axis=1)
+    metrics.add(made, made)
+    metrics.among(made)
+    assert metrics.of_range() == 0.0

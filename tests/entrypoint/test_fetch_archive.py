@@ -10,25 +10,14 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Tuple
 
 import pytest
 
-from prepare_models_entrypoint.download.fetch import Fetched, fetch
-from prepare_models_entrypoint.errors import FetchError
+from .fetching import get, refusal
 
 MODEL = bytes(range(256)) * 5_000
 SHA256 = hashlib.sha256(MODEL).hexdigest()
-
-
-def get(source: str, folder: Path, sha256: Optional[str] = None) -> Fetched:
-    return fetch(source, sha256=sha256, cache_dir=folder / "cache", on_progress=lambda _: None)
-
-
-def refusal(source: str, folder: Path, sha256: Optional[str] = None) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        get(source, folder, sha256)
-    return caught.value
 
 
 def tar(path: Path, mode: str = "w:gz") -> Path:
@@ -74,7 +63,7 @@ def test_a_symlink_in_a_zip_is_refused(tmp_path: Path) -> None:
 
 def test_no_name_leaves_the_store(tmp_path: Path) -> None:
     fetched = get(f"{tar(tmp_path / 'deep.tar.gz')}!../escape.onnx", tmp_path / "x")
-    assert (tmp_path / "x/cache") in fetched.path.parents
+    assert (tmp_path / "x") in fetched.path.parents
     assert not list(tmp_path.glob("escape*"))
 
 

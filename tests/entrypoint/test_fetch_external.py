@@ -15,11 +15,10 @@ import pytest
 from prepare_models_entrypoint.contract.external_data import check, files
 from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.source import Source
-from prepare_models_entrypoint.download.fetch import Fetched, fetch
-from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 
 from .children import environment
+from .fetching import get, refusal
 from .model_server import Answer, ModelServer
 
 WEIGHTS = bytes(range(256)) * 4
@@ -47,16 +46,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
     access.access_of.cache_clear()
     with ModelServer() as running:
         yield running
-
-
-def get(source: str, folder: Path, **more: Any) -> Fetched:
-    return fetch(source, sha256=None, cache_dir=folder / "cache", on_progress=lambda _: None, **more)
-
-
-def refusal(source: str, folder: Path, **more: Any) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        get(source, folder, **more)
-    return caught.value
 
 
 @pytest.mark.parametrize("query", ["", "?token=s3cret"])

@@ -9,9 +9,9 @@ from typing import Any, Iterator
 import fsspec
 import pytest
 
-from prepare_models_entrypoint.download.cached import Obtain
+from prepare_models_entrypoint.download.cached import Downloads
 from prepare_models_entrypoint.download.content_store import Store
-from prepare_models_entrypoint.download.retries import Patience
+from prepare_models_entrypoint.download.retries import RetryLimits
 from prepare_models_entrypoint.download.streams import Streams
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources.filesystem import FilesystemSource
@@ -29,21 +29,23 @@ def memory() -> Iterator[Any]:
     filesystem.store.clear()
 
 
-def obtain(folder: Path) -> Obtain:
-    return Obtain(Store(folder), Patience(first_wait_s=0.001), Streams(), revalidate=True, on_progress=lambda _: None)
+def downloads(folder: Path) -> Downloads:
+    return Downloads(
+        Store(folder), RetryLimits(first_wait_s=0.001), Streams(), revalidate=True, on_progress=lambda _: None
+    )
 
 
 def test_a_file_is_fetched_once(memory: Any, tmp_path: Path) -> None:
-    first = obtain(tmp_path).obtain(FilesystemSource(URL), None)
-    second = obtain(tmp_path).obtain(FilesystemSource(URL), None)
+    first = downloads(tmp_path).get(FilesystemSource(URL), None)
+    second = downloads(tmp_path).get(FilesystemSource(URL), None)
     assert (first.stored.sha256, first.fetched, second.fetched) == (SHA256, True, False)
     assert second.stored.path.read_bytes() == MODEL
 
 
 def test_a_changed_file_is_fetched_again(memory: Any, tmp_path: Path) -> None:
-    obtain(tmp_path).obtain(FilesystemSource(URL), None)
+    downloads(tmp_path).get(FilesystemSource(URL), None)
     memory.pipe("/bucket/nets/model.onnx", b"new")
-    assert obtain(tmp_path).obtain(FilesystemSource(URL), None).stored.path.read_bytes() == b"new"
+    assert downloads(tmp_path).get(FilesystemSource(URL), None).stored.path.read_bytes() == b"new"
 
 
 def test_a_part_is_continued(memory: Any, tmp_path: Path) -> None:
@@ -58,11 +60,11 @@ def test_a_part_is_continued(memory: Any, tmp_path: Path) -> None:
 
 def test_a_missing_file_is_told(memory: Any, tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
-        obtain(tmp_path).obtain(FilesystemSource("memory://bucket/none.onnx"), None)
+        downloads(tmp_path).get(FilesystemSource("memory://bucket/none.onnx"), None)
     assert caught.value.code == "source-not-found"
 
 
 def test_a_pin_counts(memory: Any, tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
-        obtain(tmp_path).obtain(FilesystemSource(URL), "0" * 64)
+        downloads(tmp_path).get(FilesystemSource(URL), "0" * 64)
     assert caught.value.code == "digest-mismatch"

@@ -13,12 +13,13 @@ import pytest
 
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.content_store import key_of
-from prepare_models_entrypoint.download.fetch import Fetched, fetch
+from prepare_models_entrypoint.download.fetch import fetch
 from prepare_models_entrypoint.download.transfer import Progress
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access
 
 from .children import first_line, kill, start
+from .fetching import get, refusal
 from .model_server import Answer, ModelServer
 
 MODEL = bytes(range(256)) * 12_000  # three chunks
@@ -39,16 +40,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
     access.access_of.cache_clear()
     with ModelServer() as running:
         yield running
-
-
-def get(source: str, cache: Path, sha256: str | None = None) -> Fetched:
-    return fetch(source, sha256=sha256, cache_dir=cache, on_progress=lambda _: None)
-
-
-def refusal(source: str, cache: Path, sha256: str | None = None) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        get(source, cache, sha256)
-    return caught.value
 
 
 def files(cache: Path) -> List[str]:

@@ -74,9 +74,9 @@ def get(
     return fetch(source, sha256=sha256, cache_dir=folder / "cache", on_progress=lambda _: None, network=network)
 
 
-def refusal(server: Server, source: str, folder: Path) -> FetchError:
+def refusal(server: Server, source: str, folder: Path, token: Optional[str] = None) -> FetchError:
     with pytest.raises(FetchError) as caught:
-        get(server, source, folder)
+        get(server, source, folder, token)
     return caught.value
 
 
@@ -126,6 +126,14 @@ def test_what_is_not_there_is_told(server: Server, tmp_path: Path, source: str, 
     error = refusal(server, source, tmp_path)
     assert error.code == code
     assert told in error.message
+
+
+def test_a_token_that_no_header_can_carry_is_named(server: Server, tmp_path: Path) -> None:
+    for token in ("hf_abcdef\udcff", "hf_abc\x1bdef", "hf_\u00e9\u00e9\u00e9"):
+        access.access_of.cache_clear()
+        error = refusal(server, "hf://org/net/onnx/model.onnx", tmp_path, token)
+        assert (error.code, token in str(error)) == ("source-refused", False)
+        assert "token holds characters that no key has" in error.message
 
 
 def test_a_pinned_file_that_is_here_asks_nobody(server: Server, hub: Hub, tmp_path: Path) -> None:

@@ -7,23 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models_entrypoint.download.fetch import Fetched, fetch
-from prepare_models_entrypoint.errors import FetchError
-
 from .children import start
+from .fetching import get, refusal
 
 CONTENT = b"a model"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-def get(source: object, cache: Path, sha256: str | None = None) -> Fetched:
-    return fetch(str(source), sha256=sha256, cache_dir=cache, on_progress=lambda _: None)
-
-
-def refusal(source: object, cache: Path, sha256: str | None = None) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        get(source, cache, sha256)
-    return caught.value
 
 
 @pytest.fixture

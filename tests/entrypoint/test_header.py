@@ -92,6 +92,8 @@ def test_metadata_before_a_plan_are_named_and_the_hint_cuts_them_off(plan: Path)
     command = caught.value.hint.partition(": ")[2]
     subprocess.run(["sh", "-c", command.replace("> model.plan", "> cut.plan")], check=True, cwd=str(plan.parent))
     assert read_header(plan.parent / "cut.plan")["version"] == "10.3.0.30"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    assert "it is truncated" in refusal(plan)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_a_real_name_with_different_sizes_is_refused_with_all_of_its_places() ->
     assert "1 to 4 (opt 1) on axis 0 of 'a', 8 on axis 0 of 'b'" in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["?", "unk__12", "None", "p2o.DynamicDimension.0", "-1"])
+@pytest.mark.parametrize("name", ["?", "unk__12", "None", "p2o.DynamicDimension.0", "-1", "*"])
 def test_a_meaningless_name_with_different_sizes_is_to_be_renamed(name: str) -> None:
     assert profiles.check_names(named(name, name), profile(fixed(1), fixed(8))) == [name]
     assert profiles.check_names(named(name, None), profile(fixed(1), fixed(8))) == []

@@ -75,8 +75,12 @@ def test_a_robot_takes_what_was_built_for_its_kind_and_builds_nothing(server: S3
     missing = robot.net("pull-only")
     assert missing["error"]["code"] == "engine-missing"
     assert not list(robot.models_dir.rglob("*.plan"))
-    built = host.net("build-and-push", *sign)
+    built = host.net("build-and-push")
     assert (built["status"], codes(built)) == ("built", [])
+    unsigned = robot.net("pull-only")["error"]
+    assert unsigned["code"] == "shared-engine-untrusted"
+    assert "prepare-models store push URL --sign KEY.pem" in unsigned["hint"]
+    assert host.call("store", "push", server.url, *sign).status == 0
     refused = robot.net("pull-only")
     assert refused["error"]["code"] == "shared-engine-untrusted"
     assert built["build_key"][:16] in refused["error"]["message"]
@@ -111,15 +115,27 @@ def test_a_robot_takes_what_was_built_for_its_kind_and_builds_nothing(server: S3
     cut_off = host.net("build-and-push", *sign)
     assert (cut_off["status"], codes(cut_off)) == ("up-to-date", ["shared-store-unreachable"])
     server.start()
+    gone = host.net("build-and-push")
+    assert ([each["message"] for each in gone["warnings"] if "bucket" in each["message"]]) != [], "it has no bucket now"
     files = server.files()
+    assert host.net("build-and-push")["status"] == "up-to-date"
+    unsigned = files.cat_file(entry)
     assert host.net("build-and-push", *sign)["status"] == "up-to-date"
-    assert files.exists(entry), "what was built before the store lost it is put there again"
+    assert files.cat_file(entry) != unsigned, "what was put there again is signed by who asks for it"
 
 
-def test_a_robot_without_a_store_builds_and_what_contradicts_itself_is_refused(tmp_path: Path) -> None:
-    robot = Machine(tmp_path / "robot", "http://127.0.0.1:9/engines")
-    built = robot.net("pull-or-build")
-    assert (built["status"], codes(built)) == ("built", ["shared-store-unreachable"])
+def test_a_robot_without_a_store_builds_for_its_own_class_and_says_so(tmp_path: Path) -> None:
+    robot, store = Machine(tmp_path / "robot", ""), ("--store", "http://127.0.0.1:9/engines")
+    models: list[dict[str, Any]] = [{"name": "net", "source": "net.onnx"}]
+    models.append({"name": "far", "source": "net.onnx", "targets": ["orin"]})
+    robot.write(*models, targets={"orin": "sm_87/trt10.3", "here": "portable/rtx1.7"})
+    done = robot.call(
+        "provision", str(robot.manifest), "--executor", "local", "--models-dir", "served", "--json", *store
+    )
+    assert done.status == 0, done.stdout
+    (shown,) = json.loads(done.stdout)["models"]
+    assert (shown["name"], shown["state"], codes(shown)) == ("net", "switched", ["shared-store-unreachable"])
+    assert [folder.name for folder in (robot.folder / "served").iterdir() if folder.is_dir()] == ["net"]
 
 
 def test_settings_that_contradict_each_other_are_refused_before_the_work(tmp_path: Path) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import concurrent.futures
 import functools
+import getpass
 import http.server
 import json
+import os
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from prepare_models.errors import SharedStoreError, UsageError
@@ -223,17 +228,29 @@ def test_a_thousand_keys_are_found_with_a_few_requests(s3: S3, tmp_path: Path) -
     assert s3.requests - before <= 3
 
 
-@pytest.mark.parametrize("kind", ["file", "http"])
-def test_other_kinds_of_stores(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def sftp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an SSH server, which lets this user in."""
+    command = [str(Path(__file__).parents[2] / ".ci/ssh_server.sh"), str(tmp_path / "ssh"), "none"]
+    port = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    monkeypatch.setitem(fsspec.config.conf, "sftp", {"key_filename": str(tmp_path / "ssh/home/.ssh/id_ed25519")})
+    yield f"sftp://{getpass.getuser()}@127.0.0.1:{port}"
+    os.kill(int((tmp_path / "ssh/pid").read_text()), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("kind", ["file", "http", "sftp"])
+def test_other_kinds_of_stores(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     entry, folder = built(tmp_path / "host"), tmp_path / "a store"
-    url = f"file://{folder}"
+    url = f"{request.getfixturevalue('sftp') if kind == 'sftp' else 'file://'}{folder}"
     assert SharedStore(url).push(entry)
     assert not [file for file in folder.rglob("*") if "partial" in file.name]
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         web_url = f"http://user:secret@127.0.0.1:{web.server_port}"
-        shared = SharedStore(url if kind == "file" else web_url, bytes_per_s=8000)
+        shared = SharedStore(web_url if kind == "http" else url, bytes_per_s=8000)
         store = robot(monkeypatch, tmp_path / "robot")
         assert shared.lookup([entry.key, "0" * 64]) == {entry.key}
         started = time.monotonic()
@@ -248,8 +265,9 @@ def test_other_kinds_of_stores(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
         web.shutdown()
 
 
-def test_a_store_that_can_not_be_reached_is_told_with_its_url(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/engines", "sftp://127.0.0.1:9/engines"])
+def test_a_store_that_can_not_be_reached_is_told_with_its_url(url: str) -> None:
+    shared = SharedStore(url)
     with pytest.raises(SharedStoreError) as caught:
-        SharedStore("http://127.0.0.1:9/engines").lookup(["0" * 64])
-    assert caught.value.code == "shared-store-unreachable"
-    assert "http://127.0.0.1:9/engines" in caught.value.message
+        shared.lookup(["0" * 64])
+    assert (caught.value.code, url in caught.value.message) == ("shared-store-unreachable", True)

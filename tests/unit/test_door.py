@@ -182,6 +182,10 @@ def test_what_can_be_told_from_the_command_line_is_told_before_anything_is_asked
         (OSError(errno.EMFILE, "Too many open files", "x"), "ulimit -n"),
         (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
         (OSError(errno.EIO, "Input/output error", "/data/x"), "dmesg"),
+        (OSError(errno.ESTALE, "Stale file handle", "/nfs/x"), "dmesg"),
+        (OSError(errno.ENOTCONN, "Transport endpoint is not connected"), "dmesg"),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
+        (OSError(errno.ETXTBSY, "Text file busy", "/dev/null"), "/dev/null: Text file busy"),
         (MemoryError(), "swap"),
     ],
 )

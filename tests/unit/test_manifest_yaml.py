@@ -229,8 +229,13 @@ def test_any_default_is_taken_as_it_stands(default: str) -> None:
         "- " * 50_000 + "x",
         "a0: &a0 []\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 2000)),
         "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)),
+        "m: &m {"
+        + ", ".join(f"k{n}: v" for n in range(1000))
+        + "}\nmodels:\n- {<<: ["
+        + ", ".join(["*m"] * 1000)
+        + "]}\n",
     ],
-    ids=["flow", "block", "alias chain", "alias bomb"],
+    ids=["flow", "block", "alias chain", "alias bomb", "merge bomb"],
 )
 def test_a_manifest_beyond_all_measure_is_refused(refusals: Refusals, text: str) -> None:
     (problem,) = refusals(text)
@@ -254,6 +259,21 @@ def test_a_device_or_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_refused_and_not_repeated_in_full(refusals: Refusals) -> None:
     (problem,) = refusals(f"version: 1\nmodels:\n- name: {'n' * 300}\n  source: a\n")
     assert problem.endswith(f"a letter or digit first, found '{'n' * 80}...'")
+
+
+@pytest.mark.parametrize("value", ["a\\0b", "${ODD}", "file:///a%00b", "a" * 256, "a/" * 2048 + "b", "${LONG}${LONG}"])
+def test_a_path_that_no_file_can_have_is_refused(
+    refusals: Refusals, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "ODD": "a\udcffb", "LONG": "a" * (1 << 20)})
+    settings = {"source": f'"{value}"'}
+    if not value.startswith("file:"):
+        settings |= {"headers_file": f'"{value}"', "calibration_cache": f'"{value}"', "key": f'{{file: "{value}"}}'}
+    for key, written in settings.items():
+        found = refusals(f"version: 1\nmodels:\n- {{name: n, {key}: {written}}}\n")
+        of_key = [problem for problem in found if f"models[0].{key}" in problem]
+        assert len(of_key) == 1, found
+        assert len(of_key[0]) < 250
 
 
 def test_home_of_a_user_that_is_not_known_stays_as_it_is(load_text: Load) -> None:

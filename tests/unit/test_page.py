@@ -71,3 +71,9 @@ def test_what_an_encoding_can_not_hold_is_an_escape() -> None:
     show(Table(("NAME",), [("画",)]), stream=stream)
     stream.flush()
     assert written.getvalue() == b"NAME\n\\u753b\n"
+
+
+def test_a_name_with_line_breaks_begins_no_message_of_its_own() -> None:
+    name = "a\nerror [internal] b: c\n  -> run: rm"
+    lines = str(Message("error", "usage", name, name, name)).split("\n")
+    assert [line for line in lines[1:] if not line.startswith("    ")] == ["  -> a"]

@@ -69,13 +69,26 @@ def test_junit_takes_any_text() -> None:
     assert failure.get("message") == "nul \ufffd bell \ufffd <tag> & ]]> \ufffd"
 
 
-def test_markdown_commands_no_terminal() -> None:
-    found = run()
-    found["models"][0]["io"][0]["name"] = "x\x1b]0;title\x07\x9b31m\u202ey"
-    found["models"][1]["error"]["message"] = "a\x1b[2J"
-    text = markdown.render(found)
-    assert not set("\x1b\x07\x9b\u202e") & set(text)
-    assert "\\x1b" in text
+EVIL = "\x1b]0;title\x07\x9b31m\u202e\u2028\ufffe"
+
+
+def poisoned(value: Any, key: str = "") -> Any:
+    """Return a part of a report in which each text that is not one of a few words goes on with commands."""
+    if isinstance(value, dict):
+        return {name: poisoned(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [poisoned(each, key) for each in value]
+    words = ("status", "started_at", "mode", "dtype", "role")
+    return value + EVIL if isinstance(value, str) and key not in words else value
+
+
+@pytest.mark.parametrize("form", [markdown, junit, html])
+def test_no_text_of_a_report_commands_a_terminal_or_turns_a_line(form: Any) -> None:
+    text = form.render(poisoned(run()))
+    assert not set("\x1b\x07\x9b\u202e\u2028") & set(text)
+    assert "\\u202e" in text
+    if form is junit:
+        ET.fromstring(text)
 
 
 def test_no_text_of_a_report_begins_a_line_of_markdown() -> None:

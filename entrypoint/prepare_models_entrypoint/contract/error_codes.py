@@ -12,6 +12,12 @@ class ErrorCode(NamedTuple):
     meaning: str
     hint: str
 
+    @property
+    def advice(self) -> str:
+        """The hint as errors word theirs: one line without Markdown, beginning small, with no stop at its end."""
+        text = self.hint.replace("`", "").rstrip(".")
+        return text if self.hint.startswith("`") else text[:1].lower() + text[1:]
+
 
 ERRORS: Dict[str, ErrorCode] = {
     "source-not-found": ErrorCode("model", "the source does not exist", "Check the source. A relative path starts at the manifest's directory, on a command line at the current one. On NGC, check org, team, version and file name."),
@@ -27,7 +33,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "licence-not-accepted": ErrorCode("model", "the licence of the model must be accepted first", "Read it on the page that the hint names. For NGC, accept it there while signed in; for `eula:` of a manifest, give `--accept-eula`."),
     "archive-invalid": ErrorCode("model", "the archive can't be read, or its member is not a regular file", "Look into the archive with `tar -tvf` or `unzip -l`."),
     "digest-mismatch": ErrorCode("model", "the bytes are not those that the manifest pins or the server lists", "Find out which of the digests is right before you change `sha256` in the manifest."),
-    "output-name-taken": ErrorCode("model", "two sources would have the same file name in the output directory; neither was downloaded", "Fetch one of them into another directory."),
+    "output-name-taken": ErrorCode("model", "two sources would have the same file name in the output directory; neither was downloaded", "Fetch them one by one into different `--output` directories."),
     "disk-full": ErrorCode("model", "a disk is full", "Free space on the disk that the message names, then run again."),
     "output-not-writable": ErrorCode("model", "the models or cache directory can't be written", "Choose another `--models-dir` or cache directory, give the user write access, or move what is there."),
     "onnx-invalid": ErrorCode("model", "the file is not a valid ONNX model, or does not say which version of the operators it uses", "Check that the file is complete. `prepare-models inspect FILE` shows what it is."),
@@ -51,7 +57,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "calibration-cache-refused": ErrorCode("model", "the builder did not take the calibration cache", "Read the build log: it names the tensors. Use the cache of exactly this model version."),
     "calibration-missing": ErrorCode("model", "int8 needs a calibration cache or a model with Q/DQ nodes", "Add `calibration_cache:`, or make one with `calibration: {images: DIR}`."),
     "calibration-samples-unusable": ErrorCode("model", "the samples for a calibration can't be used", "Check `calibration:`: directory, colour, layout and the size of the samples."),
-    "onnx-external-data": ErrorCode("model", "the weights that belong to an ONNX file are missing or incomplete", "Put the weights files next to the `.onnx` file, under their own names."),
+    "onnx-external-data": ErrorCode("model", "the weights that belong to an ONNX file are missing or incomplete", "Download the weights files of the model, too, and keep them in its folder under their own names."),
     "onnx-node-invalid": ErrorCode("model", "a node of the model breaks the rules of ONNX", "Export the model again. `onnx: {sanitize: true}` repairs what constant folding can."),
     "onnx-outputs-unknown": ErrorCode("model", "the tensors that should become outputs are not in the model", "Use tensor names of the graph under `onnx: {outputs: [...]}`."),
     "rewriting-refused": ErrorCode("model", "the builder takes the model in fp32, but not after rewriting to the precision", "Use `precision: fp32`, and report it with the model."),

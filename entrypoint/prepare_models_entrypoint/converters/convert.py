@@ -256,32 +256,21 @@ def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
     text = f"; it last printed:\n{last_lines}" if last_lines else ""
     if ended.timed_out:
-        return ConvertError(
-            "build-timeout",
-            f"the build was stopped after {timeout_s:g} s{text}",
-            hint="raise --timeout",
-            retryable=True,
-        )
+        return ConvertError("build-timeout", f"the build was stopped after {timeout_s:g} s{text}", retryable=True)
     if ended.signal == signal.SIGKILL:
         return ConvertError(
             "out-of-memory",
             f"the build process was killed, as the kernel does when memory runs out{text}",
-            hint="lower builder.workspace, close other programs, add memory or swap",
             retryable=True,
         )
     if ended.signal == signal.SIGBUS:
         return ConvertError(
             "source-changed",
             f"a file of the model became shorter, or its disk failed, while it was being read{text}",
-            hint="run again when nothing writes to it",
             retryable=True,
         )
     if ended.signal is not None:
-        return ConvertError(
-            "build-crashed",
-            f"the build process died of {ended.signal.name}{text}",
-            hint="this is a crash inside TensorRT: try another version of it, or simplify the model",
-        )
+        return ConvertError("build-crashed", f"the build process died of {ended.signal.name}{text}")
     return ConvertError(
         "build-crashed",
         f"the build process ended with status {ended.exit_code} and no result{text}",

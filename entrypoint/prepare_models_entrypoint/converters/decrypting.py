@@ -46,11 +46,7 @@ def decrypt(file: Path, key_file: Path, target: Path) -> None:
     ended = supervise_fork(work, log=log, on_line=lines.append, timeout_s=None)
     if not lines:
         how = ended.signal.name if ended.signal else f"status {ended.exit_code}"
-        raise ConvertError(
-            "etlt-invalid",
-            f"the process that decrypts {file.name} ended with {how}: {tail(log, 1)}",
-            hint="download the file again",
-        )
+        raise ConvertError("etlt-invalid", f"the process that decrypts {file.name} ended with {how}: {tail(log, 1)}")
     try:
         error = schema.read(Answer, schema.loads(lines[0]), "answer")["error"]
     except ContractError as nonsense:

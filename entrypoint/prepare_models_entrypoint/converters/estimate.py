@@ -76,7 +76,6 @@ def check_memory(weights: int, *, available: Optional[int]) -> None:
         raise ConvertError(
             "memory-insufficient",
             f"the build needs about {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are left",
-            hint="close other programs, add swap, or build on a machine with more memory",
         )
 
 

@@ -16,8 +16,8 @@ from ..contract import key_file
 from ..contract.files import partial_of, replace, sha256_file, sync
 from ..contract.report import ErrorInfo
 from ..errors import ConvertError, outcome
-from ..foreign import ForeignError, foreign
 from ..onnx_graph import whole_file
+from ..third_party import ThirdPartyError, third_party
 
 _LONGEST_NAME = 4096
 
@@ -51,7 +51,6 @@ def read_header(path: Path) -> Header:
         raise ConvertError(
             "etlt-invalid",
             f"{path.name} is not an .etlt container: {size} bytes, starting with {head.hex() or 'nothing'}",
-            hint="download the file again; an .onnx file needs the ending .onnx",
         )
     return Header("uff" if length else "onnx", name.decode("utf-8", "replace"), 4 + length)
 
@@ -132,12 +131,10 @@ def _decrypter(path: Path, key: str) -> Callable[[BinaryIO], None]:
         with open(str(path), "rb") as source:
             source.seek(header.bytes)
             try:
-                with foreign():  # closed source: what it raises on a damaged file is undocumented
+                with third_party():  # closed source: what it raises on a damaged file is undocumented
                     decrypt_stream(source, plain, key, encryption=True, rewind=False)
-            except ForeignError as error:
-                raise ConvertError(
-                    "etlt-invalid", f"{path.name} can't be decrypted: {error}", hint="download the file again"
-                ) from error
+            except ThirdPartyError as error:
+                raise ConvertError("etlt-invalid", f"{path.name} can't be decrypted: {error}") from error
 
     return write
 
@@ -157,12 +154,6 @@ def _judge(path: Path, plain: Path) -> None:
         return
     if found == whole_file.TRUNCATED:
         raise ConvertError(
-            "etlt-truncated",
-            f"{path.name} ends too early: the key fits, but the model in it is incomplete",
-            hint="download the file again",
+            "etlt-truncated", f"{path.name} ends too early: the key fits, but the model in it is incomplete"
         )
-    raise ConvertError(
-        "etlt-key-wrong",
-        f"the key does not decrypt {path.name}: what comes out is not an ONNX model",
-        hint="the key is on the model's NGC page; many TAO models use tlt_encode or nvidia_tlt",
-    )
+    raise ConvertError("etlt-key-wrong", f"the key does not decrypt {path.name}: what comes out is not an ONNX model")

@@ -22,7 +22,7 @@ _SIZES_HINT = (
 )
 
 
-class Known(NamedTuple):
+class KnownMessage(NamedTuple):
     """A message: pattern, error code, what it means, what to do."""
 
     pattern: str
@@ -32,179 +32,179 @@ class Known(NamedTuple):
 
 
 # The first match in the table wins.
-TABLE: Tuple[Known, ...] = (
-    Known(
+TABLE: Tuple[KnownMessage, ...] = (
+    KnownMessage(
         r"within workspace limit|insufficient workspace|exceeds? (?:the )?workspace",
         "workspace-too-small",
         "no implementation of a layer fits into the workspace",
         "raise builder.workspace",
     ),
-    Known(
+    KnownMessage(
         r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
         "out-of-memory",
         _NO_MEMORY,
         _MEMORY_HINT,
     ),
-    Known(
+    KnownMessage(
         r"FP32 GEMM is not supported",
         "precision-unavailable",
         "this compute capability has no fp32 matrix product in TensorRT-RTX",
         "use precision: fp16",
     ),
-    Known(
+    KnownMessage(
         r"[Cc]alibration table does not match|[Cc]alibration failure|no calibrator|needs? to be calibrated",
         "calibration-cache-refused",
         "the calibration cache is not this model's",
         "use the calibration cache of exactly this model version",
     ),
-    Known(
+    KnownMessage(
         r"SM \d+ (?:is )?not supported|[Uu]nsupported SM|no kernel image|Target GPU SM",
         "compute-capability-unsupported",
         "this TensorRT has no code for the GPU",
         "use a TensorRT build that has code for this GPU; 10.13.3 has none for SM 8.7, 10.16 has",
     ),
-    Known(
+    KnownMessage(
         r"UffParser|[Uu]ff.*pars|encoding key|Failed to decrypt|Decryption failed",
         "etlt-key-wrong",
         "the model can't be decrypted",
         "check the key on the model's page; the same message comes from a damaged file",
     ),
-    Known(
+    KnownMessage(
         r"Plugin not found|getPluginCreator could not find|no importer registered",
         "plugin-missing",
         "an operator needs a plugin",
         "give the library that has it under plugins:, or export the model without this operator",
     ),
-    Known(
+    KnownMessage(
         r"dedicated kernel",
         "onnx-unsupported-operator",
         "TensorRT has no kernel for an Attention operator of this form, and does not take it apart",
         "export attention as MatMul and Softmax, as opset 22 and earlier have it",
     ),
-    Known(
+    KnownMessage(
         r"has no runners that implement it",
         "onnx-unsupported-operator",
         "this backend has no implementation of the layer that the builder names",
         "export the model without it, or build with another TensorRT",
     ),
-    Known(
+    KnownMessage(
         r"inputs with same shape|validateRecurrence",
         "onnx-unsupported-operator",
         "a value that a Loop carries from one iteration to the next changes its shape",
         "export the loop with carried values of one shape, by collecting results as its scan outputs, or unroll it",
     ),
-    Known(
+    KnownMessage(
         r"equal ranks when|ConditionalOutput",
         "onnx-unsupported-operator",
         "the branches of an If give results of different shapes, and which one is taken is not known before it runs",
         "export the one branch that you need",
     ),
-    Known(
+    KnownMessage(
         r"K exceeds the maximum",
         "onnx-unsupported-operator",
         "TensorRT's TopK gives at most 3840 values",
         "export the model with a smaller k",
     ),
-    Known(
+    KnownMessage(
         r"Strided & Dilated Deconv",
         "onnx-unsupported-operator",
         "TensorRT has no ConvTranspose with both strides and dilations",
         "export it with dilations of 1, or with strides of 1",
     ),
-    Known(
+    KnownMessage(
         r"has datatype (?:FP8|FP4|Int4|E8M0|E4M3)\w* but is not (?:produced|consumed) by",
         "onnx-unsupported-operator",
         "a tensor of an 8- or 4-bit type is used outside of quantization",
         "only tensors between QuantizeLinear and DequantizeLinear have these types: export other tensors, inputs and "
         "outputs in float32 or float16",
     ),
-    Known(
+    KnownMessage(
         r"has datatype UInt8 but is not",
         "onnx-unsupported-operator",
         "TensorRT takes uint8 only for inputs and outputs, with a Cast next to them, outside branches and loops",
         "export the model with the Cast to float32 right after its input, or with an input of float32",
     ),
-    Known(
+    KnownMessage(
         r"(?:`?zero_point`?|`?scale`?) which is not an initializer|zero_?[pP]oint.*(?:constant|initializer)",
         "onnx-unsupported-operator",
         "scale and zero point of a Q/DQ node must be constants of the model",
         "export the model with static quantization; where they are inputs, fix them with onnx: {constants: ...}",
     ),
-    Known(
+    KnownMessage(
         r"Unsupported ONNX data type|UNSUPPORTED_NODE|[Uu]nsupported operator",
         "onnx-unsupported-operator",
         "TensorRT does not know an operator or a type of the model",
         "export the model with operators that TensorRT knows",
     ),
-    Known(
+    KnownMessage(
         r"Unable to load library: libnvinfer_lean",
         "builder-option-unavailable",
         "a version-compatible engine carries TensorRT's lean runtime, which is not installed here",
         "install the package tensorrt-lean of the same version, or add builder: {exclude_lean_runtime: true}",
     ),
-    Known(r"No space left on device", "disk-full", "the disk is full", "free disk space, then run again"),
-    Known(
+    KnownMessage(r"No space left on device", "disk-full", "the disk is full", "free disk space, then run again"),
+    KnownMessage(
         r"Serialized Engine Version|magicTag|Version tag does not match",
         "engine-unusable",
         "the engine is from another TensorRT version",
         "build it again",
     ),
-    Known(
+    KnownMessage(
         r"Input dimensions with this name have different|Dimensions with name .* must be equal",
         "inputs-mismatch",
         "the model gives several dimensions one name, so they have one size, and the manifest gives different ones",
         "give them the same min, opt and max under inputs:, or fix the sizes with onnx: {static_shapes: ...}",
     ),
-    Known(
+    KnownMessage(
         r"violate shape constraints|values are not self-consistent|dimensions must be equal|"
         r"dimensions not compatible|dimension.* cannot be negative|analyzeShapes|performVolumeCheck",
         "inputs-mismatch",
         "the network can't be computed with these sizes of its inputs",
         _SIZES_HINT,
     ),
-    Known(
+    KnownMessage(
         r"no optimization profile has been defined|missing dimensions in profile|missing shape values",
         "inputs-missing",
         "the manifest does not say which sizes an input has",
         "add the input's shape, or for a shape tensor its values, to the manifest under inputs:",
     ),
-    Known(
+    KnownMessage(
         r"static dimensions that don't match",
         "inputs-mismatch",
         "the manifest gives an input another size than the model fixes",
         "give the model's own size, or change it with onnx: {static_shapes: ...}",
     ),
-    Known(
+    KnownMessage(
         r"graphScope|ScopeType|[Cc]onditional",
         "onnx-unsupported-operator",
         "the builder can't take the model's branches (If) as they are",
         "give each input one shape under inputs: the branches that those shapes decide then disappear",
     ),
-    Known(
+    KnownMessage(
         _NO_IMPLEMENTATION,
         "build-failed",
         "TensorRT has no implementation of a layer in this form, or none that it could try here",
         "raise builder.workspace, keep that layer in fp32 with keep_fp32:, or build with another TensorRT",
     ),
-    Known(
+    KnownMessage(
         r"profile|[Dd]ynamic (?:shape|input)",
         "inputs-mismatch",
         "the builder refuses the sizes of an input",
         _SIZES_HINT,
     ),
-    Known(
+    KnownMessage(
         r"[Uu]nknown option|Unrecognized option|invalid option",
         "builder-option-unavailable",
         "the converter has no such option",
         "remove this setting",
     ),
-    Known(
+    KnownMessage(
         r"libnvinfer[^ ]*: cannot open shared object|CUDA driver|cudaError 35|no CUDA-capable device",
         "backend-unusable",
         "TensorRT finds no driver, or not all of its libraries",
         "check driver and TensorRT libraries of this environment; a container needs the NVIDIA runtime",
     ),
-    Known(
+    KnownMessage(
         r"[Mm]yelin",
         "build-failed",
         "TensorRT's compiler can't compile a part of the network",
@@ -217,7 +217,7 @@ _UNKNOWN_HINT = (
 )
 
 
-def match(texts: Sequence[str]) -> Optional[Tuple[Known, str]]:
+def match(texts: Sequence[str]) -> Optional[Tuple[KnownMessage, str]]:
     """Return the first entry of the table that matches a text, and that text, or None."""
     for known in TABLE:
         for text in texts:
@@ -284,7 +284,9 @@ def from_program(name: str, exit_code: int, output: str) -> ConvertError:
     return error
 
 
-def _of_program(name: str, exit_code: int, lines: Sequence[str], found: Optional[Tuple[Known, str]]) -> ConvertError:
+def _of_program(
+    name: str, exit_code: int, lines: Sequence[str], found: Optional[Tuple[KnownMessage, str]]
+) -> ConvertError:
     if found is not None:
         known, text = found
         return ConvertError(known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint)

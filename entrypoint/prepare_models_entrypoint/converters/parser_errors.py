@@ -82,9 +82,7 @@ def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     if any(finding.node or "UNSUPPORTED" in finding.code or "INVALID" in finding.code for finding in findings):
         return _unsupported(findings, who, file)
     return ConvertError(
-        "onnx-invalid",
-        f"the model can't be parsed: {_listed(findings) or 'the parser gives no reason'}",
-        hint="check that the file is complete and of this format; 'prepare-models inspect FILE' shows what it is",
+        "onnx-invalid", f"the model can't be parsed: {_listed(findings) or 'the parser gives no reason'}"
     )
 
 

@@ -59,7 +59,7 @@ TABLE: Tuple[Objection, ...] = (
         decided=True,
     ),
     Objection(
-        r"checkCalculationStatusSanity|isInFlight|shape tensor.*float",
+        r"checkCalculationStatusSanity|isInFlight|shape tensor.*[Ff]loat",
         "its sizes are computed from data, and TensorRT takes sizes only from shapes and from integer inputs",
         "export the model with fixed sizes there",
         decided=True,

@@ -217,7 +217,6 @@ def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLay
     raise ConvertError(
         "precision-not-delivered",
         f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}",
-        hint="allow_fallback: true takes what there is; otherwise ask for what the model and backend can give",
     )
 
 

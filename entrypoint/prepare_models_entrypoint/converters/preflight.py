@@ -17,7 +17,6 @@ def check_network(bindings: Sequence[Binding], layers: int) -> None:
         raise ConvertError(
             "network-empty",
             f"the model parses to {layers} layers, {len(bindings) - outputs} inputs and {outputs} outputs",
-            hint="check that the file is the exported network: an empty or zeroed file parses without an error",
         )
 
 
@@ -37,11 +36,7 @@ def check_tensor_names(bindings: Sequence[Binding], ros: RosConfig) -> TensorNam
     try:
         return ros.resolve(bindings)
     except ContractError as error:
-        raise ConvertError(
-            "tensor-names-mismatch",
-            f"the names for ROS don't fit the model: {error}",
-            hint="give one name for each binding, in the engine's order, under ros:, or --tensor-names BINDING=NAME",
-        ) from None
+        raise ConvertError("tensor-names-mismatch", f"the names for ROS don't fit the model: {error}") from None
 
 
 def _quoted(names: Sequence[str]) -> List[str]:

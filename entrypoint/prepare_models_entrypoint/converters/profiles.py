@@ -13,7 +13,7 @@ from ..errors import ConvertError
 DYNAMIC = -1
 
 # Names that exporters give to unknown dimensions: equal names don't mean equal sizes.
-_ANONYMOUS = r"(?i)|\?|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+"
+_ANONYMOUS = r"(?i)|\?|\*|-1|none|dyn(amic)?|unk(nown)?(_*\d+)?|(p2o\.)?DynamicDimension\.\d+"
 _BATCH = r"(?i)(.*[^a-z])?(batch|batch_?size|bs?)([^a-z].*)?"
 _IMAGE_RANK = 4
 
@@ -55,7 +55,6 @@ def _one(bindings: Sequence[Binding], inputs: Profile, traits: Mapping[str, Trai
         raise ConvertError(
             "inputs-unknown",
             f"the model has no input {', '.join(_quoted(unknown))}; its inputs are {_listing(network) or 'none'}",
-            hint="use the model's own input names under inputs:",
         )
     asked = [_Asked(name, shape, traits.get(name, Traits())) for name, shape in network.items() if name not in inputs]
     missing = [each for each in asked if each.needed]

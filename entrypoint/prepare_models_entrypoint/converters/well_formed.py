@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..contract import extras, skeleton
 from ..errors import ConvertError
 from . import parser_errors
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 _SHOWN = 5
 
@@ -25,7 +21,7 @@ def check(source: Path) -> None:
         ``quantization-asymmetric``, or ``module-missing``: it has functions, and onnx is not installed.
     """
     try:
-        from ..onnx_graph import functions, model_file, prepare, rules, symmetric
+        from ..onnx_graph import functions, misread, model_file, prepare, rules, symmetric
     except ImportError as error:
         if has_functions(source):
             raise ConvertError(
@@ -33,9 +29,9 @@ def check(source: Path) -> None:
             ) from error
         return
     model = functions.inline(model_file.load(source))
+    misread.check(model)
     rules.check(model)
-    _check_namesakes(model)
-    if mentions(source, b"QuantizeLinear"):
+    if mentions(source, b"uantizeLinear"):  # with and without De
         symmetric.check(prepare.prepare(model))
 
 
@@ -43,23 +39,6 @@ def has_functions(source: Path) -> bool:
     """Return whether a model has functions. Parsers look for them by name alone, after operators and tensors."""
     with skeleton.mapped(source) as view:
         return skeleton.has_functions(view)
-
-
-def _check_namesakes(model: "ModelProto") -> None:
-    from ..onnx_graph import domains
-
-    found = domains.namesakes(model)
-    if found:
-        named = ", ".join(
-            f"{node.domain}.{node.op_type} at node {node.name or node.output[0]!r}" for node in found[:_SHOWN]
-        )
-        error = ConvertError(
-            "onnx-unsupported-operator",
-            f"TensorRT goes by an operator's name alone, and would compute ONNX's operator in place of {named}",
-            hint="export the model with ONNX's operators; if a plugin has the operator, give both another name",
-        )
-        error.nodes = tuple(node.name for node in found if node.name)
-        raise error
 
 
 def check_loops(onnx: Path, source: Path) -> None:

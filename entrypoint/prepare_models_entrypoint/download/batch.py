@@ -95,7 +95,6 @@ class _Many:
                 error = FetchError(
                     "output-name-taken",
                     f"{item.source.public} would be {name} in {self._output}, and so would {others}",
-                    hint="fetch them one by one into different --output directories",
                 )
                 self._failed(item.source, error)
         return [item for item in items if _are_one_file(named[item.name])]
@@ -193,11 +192,7 @@ class _Many:
         with self._guard:
             taken = self._taken.setdefault(target, fetched.digest.result())
         if taken != fetched.digest.result():
-            raise FetchError(
-                "output-name-taken",
-                f"two different files would be {name} in {self._output}",
-                hint="fetch them one by one into different --output directories",
-            )
+            raise FetchError("output-name-taken", f"two different files would be {name} in {self._output}")
         target.parent.mkdir(parents=True, exist_ok=True)
         return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
 

@@ -11,14 +11,14 @@ from ..contract.pins import NO_PINS, Pins
 from ..errors import FetchError
 from ..sources.body import Promise, Remote
 from .content_store import Store, Stored, key_of
-from .history import Known
+from .history import FetchRecord
 from .part import WORTH_A_NOTE, Part, progress_of
-from .retries import Patience
+from .retries import RetryLimits
 from .streams import Streams
 from .transfer import Download, OnProgress, mismatch
 
 
-class Obtained(NamedTuple):
+class Content(NamedTuple):
     """Content of the store. ``fetched``: whether bytes came now. ``promised``: who gave the digest, if anyone."""
 
     stored: Stored
@@ -26,7 +26,7 @@ class Obtained(NamedTuple):
     promised: Optional[str]
 
 
-class Obtain(NamedTuple):
+class Downloads(NamedTuple):
     """What all fetches of a process share.
 
     ``streams``: the files being fetched.
@@ -36,7 +36,7 @@ class Obtain(NamedTuple):
     """
 
     store: Store
-    patience: Patience
+    retry_limits: RetryLimits
     streams: Streams
     revalidate: bool
     on_progress: OnProgress
@@ -44,7 +44,7 @@ class Obtain(NamedTuple):
     copy_to: Optional[Path] = None
     pins: Pins = NO_PINS
 
-    def obtain(self, remote: Remote, pinned: Optional[str]) -> Obtained:
+    def get(self, remote: Remote, pinned: Optional[str]) -> Content:
         """Return the content of a remote file.
 
         Raises:
@@ -52,22 +52,22 @@ class Obtain(NamedTuple):
         """
         present = self.store.find(pinned, remote.name) if pinned else None
         if present is not None:
-            return Obtained(present, False, "manifest")
+            return Content(present, False, "manifest")
         key, began = key_of(remote.key), time.time()
         if self.offline:  # the store may be read-only then, so take no lock
-            return self._known(remote, key, began) or self._absent(remote)
+            return self._recorded(remote, key, began) or self._absent(remote)
         with self.store.lock(key, self._waiting(key)):
-            known = None if pinned else self._known(remote, key, began)
+            known = None if pinned else self._recorded(remote, key, began)
             return known or self._promised(remote, pinned, key)
 
-    def _absent(self, remote: Remote) -> Obtained:
+    def _absent(self, remote: Remote) -> Content:
         raise FetchError(
             "source-not-found",
             f"{remote.label} is not in {self.store.root}, and this job may not use the network",
             hint="run the fetch stage first",
         )
 
-    def _known(self, remote: Remote, key: str, began: float) -> Optional[Obtained]:
+    def _recorded(self, remote: Remote, key: str, began: float) -> Optional[Content]:
         """Return what an earlier run, or another process since ``began``, fetched from this source."""
         known = self.store.recall(key)
         if known is None:
@@ -78,9 +78,9 @@ class Obtain(NamedTuple):
             self.revalidate and not self.offline and not fresh and not remote.is_current(known["mark"])
         ):
             return None
-        return Obtained(stored, False, known["promised"])
+        return Content(stored, False, known["promised"])
 
-    def _promised(self, remote: Remote, pinned: Optional[str], key: str) -> Obtained:
+    def _promised(self, remote: Remote, pinned: Optional[str], key: str) -> Content:
         promise = remote.promise()
         if pinned and promise.sha256 not in (None, pinned):
             raise mismatch(f"{remote.label}, says its server,", expected=pinned, found=promise.sha256 or "")
@@ -93,10 +93,10 @@ class Obtain(NamedTuple):
             present = self.store.find(sha256, remote.name)
             if present is not None:
                 self._remember(remote, key, present, None, promised)
-                return Obtained(present, False, promised)
+                return Content(present, False, promised)
             return self._download(remote, Promise(promise.size, sha256), key, sha256, promised)
 
-    def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Obtained:
+    def _download(self, remote: Remote, promise: Promise, key: str, part_key: str, promised: Optional[str]) -> Content:
         path = self.store.parts / f"{part_key}.part"
         with Part.opened(path, resume_without_validator=promise.sha256 is not None) as part:
             download = Download(
@@ -104,19 +104,19 @@ class Obtain(NamedTuple):
             )
             small = promise.size is not None and promise.size < WORTH_A_NOTE
             with contextlib.nullcontext() if small or key == part_key else self.store.pointing(key, part_key):
-                sha256 = download.run(self.patience)  # the pointer must end with the part, not after it
+                sha256 = download.run(self.retry_limits)  # the pointer must end with the part, not after it
             if part.is_noted:
                 part.forget_mark()  # first, so that the mark is never next to other bytes
             stored = self.store.adopt(path, sha256, remote.name)
             self._remember(remote, key, stored, part.validator, promised)
-        return Obtained(stored, True, promised)
+        return Content(stored, True, promised)
 
     def _remember(
         self, remote: Remote, key: str, stored: Stored, validator: Optional[str], promised: Optional[str]
     ) -> None:
         mark = remote.mark(validator)
         at = time.time()
-        known = Known(source=remote.label, sha256=stored.sha256, mark=mark, promised=promised, at=at)
+        known = FetchRecord(source=remote.label, sha256=stored.sha256, mark=mark, promised=promised, at=at)
         self.store.remember(key, known)
 
     def _waiting(self, key: str) -> Callable[[], None]:

@@ -26,7 +26,7 @@ from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Optiona
 
 from ..contract import downloads
 from ..contract.files import sha256_file
-from .history import Known, sources_of
+from .history import FetchRecord, sources_of
 from .json_records import read_json, write_json
 from .range_locks import held
 
@@ -105,11 +105,11 @@ class Store:
         record.parent.mkdir(exist_ok=True)
         write_json(record, _seen(status), unfinished_in=self.parts)
 
-    def recall(self, key: str) -> Optional[Known]:
+    def recall(self, key: str) -> Optional[FetchRecord]:
         """Return what is known about a source that was fetched before: sha256, mark, who promised it, and when."""
         return self._sources.recall(key)
 
-    def remember(self, key: str, known: Known) -> None:
+    def remember(self, key: str, known: FetchRecord) -> None:
         """Record which content a source had."""
         self._sources.remember(key, known)
 

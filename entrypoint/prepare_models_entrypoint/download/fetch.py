@@ -15,7 +15,7 @@ from ..errors import FetchError
 from ..sources.access import Access, access_of
 from ..sources.body import Remote
 from ..sources.local import check, refuse_pointer
-from .cached import Obtain
+from .cached import Downloads
 from .content_store import store_of
 from .digest import FileDigest
 from .external import Weights, of_model, together
@@ -81,9 +81,9 @@ def fetch(
         return _local(parsed.path, sha256)
     access, store = access_of(network or Connection()), store_of(cache_dir)
 
-    obtain = Obtain(store, access.patience, access.streams, revalidate, on_progress, offline, copy_to, pins)
-    fetched = _one(parsed, sha256, access, obtain, remote)
-    weights = of_model(fetched, parsed, pins.sha256, lambda text, pin: _one(Source.of(text), pin, access, obtain))
+    downloads = Downloads(store, access.retry_limits, access.streams, revalidate, on_progress, offline, copy_to, pins)
+    fetched = _one(parsed, sha256, access, downloads, remote)
+    weights = of_model(fetched, parsed, pins.sha256, lambda text, pin: _one(Source.of(text), pin, access, downloads))
     if not weights:
         return fetched
     path = together(fetched, weights, store) if copy_to is None else fetched.path
@@ -91,32 +91,32 @@ def fetch(
 
 
 def _one(
-    source: Source, sha256: Optional[str], access: Access, obtain: Obtain, remote: Optional[Remote] = None
+    source: Source, sha256: Optional[str], access: Access, downloads: Downloads, remote: Optional[Remote] = None
 ) -> Fetched:
     """Fetch one file into the store."""
     if source.archive is not None:
         from ..sources.archive import fetch_member
 
         outer = source.archive
-        fetched = fetch_member(lambda: _archive(outer, access, obtain), source, sha256=sha256, store=obtain.store)
+        fetched = fetch_member(lambda: _archive(outer, access, downloads), source, sha256=sha256, store=downloads.store)
         refuse_pointer(fetched.path, source.public)
         return fetched
     if remote is None:
-        remote = remote_of(source, access, obtain.pins)
-    got = obtain.obtain(remote, sha256)
+        remote = remote_of(source, access, downloads.pins)
+    got = downloads.get(remote, sha256)
     stored = got.stored
     refuse_pointer(stored.blob, remote.label)
-    path = stored.path if obtain.copy_to is None else stored.blob
+    path = stored.path if downloads.copy_to is None else stored.blob
     return Fetched(
         path, stored.bytes, FileDigest(stored.sha256), sha256 is not None, got.fetched, got.promised,
         remote.licence, remote.revision,
     )  # fmt: skip
 
 
-def _archive(source: Source, access: Access, obtain: Obtain) -> Fetched:
+def _archive(source: Source, access: Access, downloads: Downloads) -> Fetched:
     if source.path is not None:
         return _local(check(source.path), None)
-    return _one(source, None, access, obtain._replace(copy_to=None))
+    return _one(source, None, access, downloads._replace(copy_to=None))
 
 
 def remote_of(source: Source, access: Access, pins: Pins) -> Remote:

@@ -18,7 +18,7 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _OUTDATED = 1000  # obsolete lines, after which the file is rewritten
 
 
-class Known(TypedDict):
+class FetchRecord(TypedDict):
     """What a source had. ``mark``: by which its server recognizes the content. ``promised``: who gave the digest.
 
     ``at``: when it was fetched, in epoch seconds; None for a file in an archive.
@@ -40,17 +40,17 @@ class Sources:
         self._lines: Dict[str, bytes] = {}
         self._read = self._count = self._inode = 0
 
-    def recall(self, key: str) -> Optional[Known]:
+    def recall(self, key: str) -> Optional[FetchRecord]:
         """Return the last record of a source."""
         with self._guard:
             self._read_on()
             line = self._lines.get(key)
         try:
-            return schema.read(Known, schema.loads(line or b""), self._file)
+            return schema.read(FetchRecord, schema.loads(line or b""), self._file)
         except ContractError:
             return None
 
-    def remember(self, key: str, known: Known) -> None:
+    def remember(self, key: str, known: FetchRecord) -> None:
         """Record which content a source had."""
         line = f"{key} {json.dumps(known)}\n".encode()
         try:

@@ -46,7 +46,7 @@ class Budget:
                     self._left -= time.monotonic() - self._since
 
 
-class Patience:
+class RetryLimits:
     """Limits of one fetch, and of its whole call.
 
     Args:
@@ -71,8 +71,8 @@ class Patience:
 class Effort:
     """What one fetch has cost so far."""
 
-    def __init__(self, patience: Patience) -> None:
-        self.patience = patience
+    def __init__(self, retry_limits: RetryLimits) -> None:
+        self.retry_limits = retry_limits
         self.idle = self.failures = 0
 
     def progress(self) -> None:
@@ -83,7 +83,7 @@ class Effort:
         """Return what ``attempt`` returns, calling it again after temporary failures.
 
         Raises:
-            FetchError: the last failure, if it is permanent or patience has run out.
+            FetchError: the last failure, if it is permanent or the limits are reached.
         """
         import tenacity  # imported here, as local files are never retried
 
@@ -91,7 +91,7 @@ class Effort:
             retry=tenacity.retry_if_exception(_may_pass),
             stop=self._enough,
             wait=self._wait,
-            sleep=self.patience.budget.wait,
+            sleep=self.retry_limits.budget.wait,
             reraise=True,
         )
         try:
@@ -103,19 +103,19 @@ class Effort:
     def _enough(self, state: tenacity.RetryCallState) -> bool:
         self.idle += 1
         self.failures += 1
-        left = self.patience.budget.left()
+        left = self.retry_limits.budget.left()
         return (
             left <= 0
             or (self._asked(state) or 0) > left
-            or self.idle >= self.patience.attempts
-            or self.failures >= self.patience.failures
+            or self.idle >= self.retry_limits.attempts
+            or self.failures >= self.retry_limits.failures
         )
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         wait = self._asked(state)
         if wait is None:
-            longest = self.patience.first_wait_s * 2.0**self.idle
-            wait = random.uniform(0.0, min(longest, self.patience.longest_wait_s))  # noqa: S311  # jitter, no secret
+            longest = self.retry_limits.first_wait_s * 2.0**self.idle
+            wait = random.uniform(0.0, min(longest, self.retry_limits.longest_wait_s))  # noqa: S311  # jitter, no secret
         return wait
 
     @staticmethod

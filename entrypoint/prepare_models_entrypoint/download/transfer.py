@@ -11,7 +11,7 @@ from ..sources.body import SNIFFED, Body, Promise, RangeLostError, Remote, told_
 from .disk_space import check_both
 from .part import Part
 from .ranges import Split
-from .retries import Effort, Patience
+from .retries import Effort, RetryLimits
 from .streams import Stream, Streams
 
 
@@ -58,13 +58,13 @@ class Download:
         self.resumed = False
         self.doubt: Optional[FetchError] = None
 
-    def run(self, patience: Patience) -> str:
+    def run(self, retry_limits: RetryLimits) -> str:
         """Fetch all bytes into the part and return their sha256.
 
         Raises:
             FetchError: they can't be fetched, or are not the promised ones.
         """
-        effort = Effort(patience)
+        effort = Effort(retry_limits)
         split = Split(self.remote, self.part, self.streams, verified=self.promise.sha256 is not None)
         self.furthest = self.part.size
         with self.streams.one() as self.stream, contextlib.closing(split):
@@ -206,9 +206,4 @@ class Download:
 
 def mismatch(what: str, *, expected: str, found: str, retryable: bool = False) -> FetchError:
     """Return the error for bytes that are not the promised ones."""
-    return FetchError(
-        "digest-mismatch",
-        f"{what} has sha256 {found}, expected {expected.lower()}",
-        hint="find out which of the two is right before you change the manifest's sha256",
-        retryable=retryable,
-    )
+    return FetchError("digest-mismatch", f"{what} has sha256 {found}, expected {expected.lower()}", retryable=retryable)

@@ -57,15 +57,12 @@ def read_header(path: Path) -> Header:
         head = stream.read(_LENGTH)
         size = path.stat().st_size
         if len(head) < _LENGTH or head[:4] not in MAGIC:
-            raise _no_plan(path, head, size, preamble(stream))
-    (declared,) = struct.unpack_from("<Q", head, 16)
-    declared += _OLD_PREFIX if head[:4] == _OLD else 0
-    if declared > size:
-        raise InspectError(
-            "engine-invalid",
-            f"{path.name} has {size} of the {declared} bytes that it declares: it is truncated",
-            hint="copy or download it again; if that does not help, build it again",
-        )
+            before = preamble(stream)
+            if before is not None:
+                stream.seek(before.bytes)
+                _check_length(path, stream.read(_LENGTH), size, before.bytes)
+            raise _no_plan(path, head, size, before)
+    _check_length(path, head, size, 0)
     version = ".".join(str(part) for part in head[24:28])
     if head[:4] == _OLD:
         return {"format": "tensorrt", "version": _old_version(head)}
@@ -80,6 +77,19 @@ def read_header(path: Path) -> Header:
         "and_later": bool(mask & _LATER),
         "weights_bytes": weights,
     }
+
+
+def _check_length(path: Path, head: bytes, size: int, start: int) -> None:
+    """Refuse a file of ``size`` bytes if its plan, which begins at ``start`` with ``head``, declares more."""
+    declared = start + _LENGTH
+    if len(head) == _LENGTH:
+        declared = start + int(struct.unpack_from("<Q", head, 16)[0]) + (_OLD_PREFIX if head[:4] == _OLD else 0)
+    if declared > size:
+        raise InspectError(
+            "engine-invalid",
+            f"{path.name} has {size} of the {declared} bytes that it declares: it is truncated",
+            hint="copy or download it again; if that does not help, build it again",
+        )
 
 
 def _old_version(head: bytes) -> str:

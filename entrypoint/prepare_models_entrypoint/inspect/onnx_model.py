@@ -63,7 +63,6 @@ def _check_file(path: Path) -> None:
         raise InspectError(
             "onnx-too-large",
             f"{path.name} has {size} bytes; protobuf, and with it every reader of ONNX, stops at {_LARGEST}",
-            hint="save the model with external data: onnx.save(model, path, save_as_external_data=True)",
         )
 
 

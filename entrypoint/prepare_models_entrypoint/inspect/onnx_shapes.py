@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from onnx import ModelProto, shape_inference
 
-from ..foreign import ForeignError, foreign
+from ..third_party import ThirdPartyError, third_party
 from .isolated import Document
 from .onnx_types import Dim, describe
 
@@ -19,9 +19,9 @@ def infer(model: ModelProto, io: List[Document]) -> Optional[str]:
     """Fill in what ``io`` lacks; return a note if something stays unknown. The model loses its large weights."""
     _drop_weights(model)
     try:
-        with foreign():
+        with third_party():
             inferred = shape_inference.infer_shapes(model, data_prop=True)
-    except ForeignError as error:
+    except ThirdPartyError as error:
         return f"outputs without a shape can't be inferred: {error}"
     found = {value.name: describe(value.type) for value in inferred.graph.output}
     for value in io:

@@ -115,9 +115,12 @@ def inputs_of(model: ModelProto, job: ModelJob) -> List[Input]:
     Raises:
         ConvertError: dynamic dimensions without shapes in the manifest, or shapes that contradict the model.
     """
-    shapes = profiles.resolve([each for each in bindings(model) if each["mode"] == "input"], job.inputs, job.profiles)[
-        0
-    ]
+    named = {
+        value.name: profiles.Traits(tuple(dim.dim_param or None for dim in value.type.tensor_type.shape.dim))
+        for value in model.graph.input
+    }
+    own = [each for each in bindings(model) if each["mode"] == "input"]
+    shapes = profiles.resolve(own, job.inputs, job.profiles, traits=named)[0]
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     return [
         Input(name, helper.tensor_dtype_to_np_dtype(kinds[name]), tuple(shape["opt"])) for name, shape in shapes.items()

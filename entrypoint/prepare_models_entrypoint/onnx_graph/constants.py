@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from ..foreign import ForeignError, foreign
+from ..third_party import ThirdPartyError, third_party
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,9 @@ def _run(node: NodeProto, name: str, feeds: Dict[str, Array], model: ModelProto)
     ir = min(model.ir_version or _NEWEST_IR, _NEWEST_IR)
     one = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=ir)
     try:
-        with foreign():
+        with third_party():
             (result,) = ReferenceEvaluator(one).run([name], feeds)
-    except ForeignError:
+    except ThirdPartyError:
         return None
     value = np.asarray(result)
     return value if value.size <= _LARGEST else None

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import List
-
-from onnx import ModelProto, NodeProto, defs, helper
+from onnx import ModelProto, helper
 
 from ..errors import ConvertError
 from . import graph
-from .schemas import CONTRIB, LIKE_THE_STANDARD, STANDARD
+from .schemas import STANDARD
 
 
 def declare(model: ModelProto) -> None:
     """Add missing operator sets for operators of other vendors: ONNX GraphSurgeon omits them.
 
+    The standard domain's long name becomes the short one, which is the only one that ONNX's checker knows.
+
     Raises:
         ConvertError: the version of the standard operators is missing; it can't be guessed.
     """
+    for node in graph.nodes(model):
+        node.domain = "" if node.domain in STANDARD else node.domain
+    if "" not in {item.domain for item in model.opset_import}:
+        for item in model.opset_import:
+            item.domain = "" if item.domain in STANDARD else item.domain
     known = {item.domain for item in model.opset_import}
     used = {node.domain for node in graph.nodes(model)} - known
     if not known & set(STANDARD) and used & set(STANDARD):
@@ -28,17 +33,6 @@ def declare(model: ModelProto) -> None:
         )
     for domain in sorted(used - set(graph.STANDARD_DOMAINS)):
         model.opset_import.append(helper.make_opsetid(domain, 1))
-
-
-def namesakes(model: ModelProto) -> List[NodeProto]:
-    """Return the nodes of other vendors' operators that ONNX has under the same name, with another meaning."""
-    return [
-        node
-        for node in graph.nodes(model)
-        if node.domain not in STANDARD
-        and defs.has(node.op_type)
-        and not (node.domain == CONTRIB and node.op_type in LIKE_THE_STANDARD)
-    ]
 
 
 def drop_unused(model: ModelProto) -> None:

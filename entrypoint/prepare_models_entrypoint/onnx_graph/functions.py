@@ -7,7 +7,7 @@ from typing import Dict, Iterable, Iterator, List, Tuple
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs, inliner
 
 from ..errors import ConvertError
-from ..foreign import ForeignError, foreign
+from ..third_party import ThirdPartyError, third_party
 from .schemas import STANDARD, opsets
 from .walk import bodies, graphs
 
@@ -25,9 +25,9 @@ def inline(model: ModelProto) -> ModelProto:
     _bind_defaults(model)
     _adopt_version(model)
     try:
-        with foreign():
+        with third_party():
             found = inliner.inline_local_functions(model, convert_version=True)
-    except ForeignError as error:
+    except ThirdPartyError as error:
         raise _refused(model, str(error)) from error
     left = {_key(node) for graph in graphs(found.graph) for node in graph.node} & {
         _key(each) for each in model.functions

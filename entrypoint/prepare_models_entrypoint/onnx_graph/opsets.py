@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx import ModelProto, TensorProto, version_converter
 
 from ..errors import ConvertError
-from ..foreign import ForeignError, foreign
+from ..third_party import ThirdPartyError, third_party
 from . import schemas
 from .prepare import prepare
 
@@ -24,9 +24,9 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
     # Old versions of the converter lose references to external data.
     referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
     try:
-        with foreign():
+        with third_party():
             lifted = version_converter.convert_version(model, wanted)
-    except ForeignError as error:
+    except ThirdPartyError as error:
         return _too_old(model, found, required, f"{why} needs opset {required}", str(error))
     if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
         return _too_old(model, found, required, f"{why} needs opset {required}", "ONNX's converter changes its inputs")

@@ -9,7 +9,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnx.onnx_cpp2py_export import checker as native
 
 from ..errors import ConvertError
-from ..foreign import ForeignError, foreign
+from ..third_party import ThirdPartyError, third_party
 from . import domains, faults, model_file, weights
 from .attribute_values import ANY_CASE, STRINGS, SWITCHES
 from .constants import Constants
@@ -138,9 +138,9 @@ def _of_shapes(model: ModelProto) -> Optional[str]:
     if not _is_in_order(model.graph) or any(graph.sparse_initializer for graph in graphs(model.graph)):
         return None  # inference knows neither
     try:
-        with foreign():
+        with third_party():
             found = onnx.shape_inference.infer_shapes(_shell(model), check_type=True, strict_mode=True, data_prop=True)
-    except ForeignError as error:
+    except ThirdPartyError as error:
         judged = isinstance(error.__cause__, onnx.shape_inference.InferenceError)
         return faults.plain(error.__cause__) if judged and error.__cause__ is not None else None
     return next(_of_axes(found.graph, Constants(model)), None)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from ..contract.files import pass_on
-from ..foreign import ForeignError, foreign
 from ..processes import die_with_parent, show_as
+from ..third_party import ThirdPartyError, third_party
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,14 +63,14 @@ def _fold(request: Request) -> Answer:
     large = Path(request["source"]).stat().st_size > _LARGE
     weights = Path(request["target"]).name + ".folded" if large else None
     try:
-        with foreign():
+        with third_party():
             _session(
                 request["source"],
                 onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
                 optimized=request["target"],
                 weights=weights,
             )
-    except ForeignError as error:
+    except ThirdPartyError as error:
         return _not_done(error)
     return Answer(why_not=None, outputs={})
 
@@ -78,9 +78,9 @@ def _fold(request: Request) -> Answer:
 def _run(request: Request) -> Answer:
     """Run the model on random inputs."""
     try:
-        with foreign():
+        with third_party():
             _reference(_plain_session(request["source"]), request["shapes"], request["values"])
-    except ForeignError as error:
+    except ThirdPartyError as error:
         return _not_done(error)
     return Answer(why_not=None, outputs={})
 
@@ -88,20 +88,20 @@ def _run(request: Request) -> Answer:
 def _compare(request: Request) -> Answer:
     """Run both models on the same random inputs: return the worst difference of each output relative to its range."""
     try:
-        with foreign():
+        with third_party():
             session = _plain_session(request["source"])
             feed, expected = _reference(session, request["shapes"], request["values"])
-    except ForeignError as error:
+    except ThirdPartyError as error:
         return _not_done(f"ONNX Runtime can't run the source model: {error}")
     names = [value.name for value in session.get_outputs()]
     del session
     try:
-        with foreign():
+        with third_party():
             session = _plain_session(request["rewritten"])
             wanted = {value.name for value in session.get_inputs()}
             shared = [name for name in names if name in {value.name for value in session.get_outputs()}]
             found = session.run(shared, {name: value for name, value in feed.items() if name in wanted})
-    except ForeignError as error:  # the rewriting broke the model
+    except ThirdPartyError as error:  # the rewriting broke the model
         return Answer(why_not=None, outputs={"": str(error)})
     by_name = dict(zip(names, expected))
     apart = {name: _distance(by_name[name], np.asarray(value)) for name, value in zip(shared, found)}
@@ -139,16 +139,16 @@ def _reference(
     """Return random inputs on which the source model runs, and its results.
 
     Raises:
-        ForeignError: it runs on none of them.
+        ThirdPartyError: it runs on none of them.
     """
-    failure = ForeignError("nothing was tried")
+    failure = ThirdPartyError("nothing was tried")
     replaced = [each for each in session.get_overridable_initializers() if each.name in values]
     for low, high in _WHOLE_RANGES:
         feed = {each.name: _random(each, shapes, values, low, high) for each in (*session.get_inputs(), *replaced)}
         try:
-            with foreign():
+            with third_party():
                 return feed, [np.asarray(value) for value in session.run(None, feed)]
-        except ForeignError as error:  # for instance, an index that is too large: the next range is smaller
+        except ThirdPartyError as error:  # for instance, an index that is too large: the next range is smaller
             failure = error
     raise failure
 

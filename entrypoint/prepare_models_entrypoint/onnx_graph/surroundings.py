@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Set
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from ..foreign import ForeignError, foreign
+from ..third_party import ThirdPartyError, third_party
 from . import faults, model_file, names
 from .walk import bodies, graphs
 
@@ -99,9 +99,9 @@ class Surroundings:
         """Return ONNX's objection to a node with its particular inputs, or None."""
         shell = model_file.without_weights(self._model)
         try:
-            with foreign():
+            with third_party():
                 values = self._shapes(shell)
-        except ForeignError:  # for instance, an operator that onnx doesn't know
+        except ThirdPartyError:  # for instance, an operator that onnx doesn't know
             return None
         graph = helper.make_graph(
             [node],
@@ -117,9 +117,9 @@ class Surroundings:
                     graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
         one = helper.make_model(graph, opset_imports=list(self._model.opset_import), ir_version=shell.ir_version)
         try:
-            with foreign():
+            with third_party():
                 onnx.shape_inference.infer_shapes(one, check_type=True, strict_mode=True)
-        except ForeignError as error:
+        except ThirdPartyError as error:
             judged = isinstance(error.__cause__, onnx.shape_inference.InferenceError)
             return faults.plain(error) if judged else None
         return None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto
 
 from ..errors import ConvertError
 from . import types, weights
+from .constants import Constants
 from .graph import QUANTIZERS
 from .types import Scope
 
 _SHOWN = 5
+_UNSIGNED: Dict[int, str] = {TensorProto.UINT8: "uint8", TensorProto.UINT16: "uint16", TensorProto.UINT4: "uint4"}
 
 
 def check(model: ModelProto) -> None:
@@ -23,7 +25,7 @@ def check(model: ModelProto) -> None:
     Raises:
         ConvertError: ``quantization-asymmetric``, with the nodes.
     """
-    found = list(_faults(types.of(model)))
+    found = list(_faults(types.of(model), Constants(model)))
     if not found:
         return
     shown = ", ".join(f"{node.name} ({why})" for node, why in found[:_SHOWN])
@@ -36,22 +38,25 @@ def check(model: ModelProto) -> None:
     )
 
 
-def _faults(scope: Scope) -> Iterator[Tuple[NodeProto, str]]:
+def _faults(scope: Scope, known: Constants) -> Iterator[Tuple[NodeProto, str]]:
     for node in scope.graph.node:
         for inner in scope.inner.get(node.name, ()):
-            yield from _faults(inner)
-        why = _fault(node, scope) if node.op_type in QUANTIZERS else None
+            yield from _faults(inner, Constants(ModelProto(graph=inner.graph)))
+        why = _fault(node, scope, known) if node.op_type in QUANTIZERS else None
         if why is not None:
             yield node, why
 
 
-def _fault(node: NodeProto, scope: Scope) -> Optional[str]:
+def _fault(node: NodeProto, scope: Scope, known: Constants) -> Optional[str]:
     name = node.input[2] if len(node.input) > 2 else ""
     tensor = scope.constant(name) if name else None
-    if tensor is not None and weights.size(tensor):
-        points: List[float] = weights.array(tensor).reshape(-1).astype(float).tolist()
+    values = weights.array(tensor) if tensor is not None else known.get(name)
+    if name and values is None:
+        return "a computed zero point"  # which the parser drops
+    if values is not None:
+        points: List[float] = values.reshape(-1).astype(float).tolist()
         worst = next((point for point in points if point), None)
         if worst is not None:
             return f"zero point {worst:g}"
     integers = node.output[0] if node.op_type == "QuantizeLinear" else node.input[0]
-    return "uint8" if scope.get(integers) == TensorProto.UINT8 else None
+    return _UNSIGNED.get(scope.get(integers))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional
 
 from ..confinement import note_secret
 from ..contract.connection import Connection
-from ..download.retries import Patience
+from ..download.retries import RetryLimits
 from ..download.streams import Streams
 from ..errors import FetchError
 from ..masking import register
@@ -32,13 +32,13 @@ class Secrets(NamedTuple):
 class Access:
     """Creates clients when the first source needs them: importing requests takes a tenth of a second.
 
-    patience: how long a fetch continues. streams: the files being fetched.
+    retry_limits: how long a fetch continues. streams: the files being fetched.
     """
 
     def __init__(self, network: Connection) -> None:
         self.network = network
         self.secrets = read_secrets(network.secrets_file)
-        self.patience = Patience(attempts=network.attempts, stall_s=network.stall_s)
+        self.retry_limits = RetryLimits(attempts=network.attempts, stall_s=network.stall_s)
         self.streams = Streams()
         self._guard = threading.RLock()
         self._web: Optional[Web] = None
@@ -66,7 +66,7 @@ class Access:
             if self._web is None:
                 from .web import Web
 
-                self._web = Web(self.patience)
+                self._web = Web(self.retry_limits)
             return self._web
 
     @property
@@ -77,7 +77,7 @@ class Access:
                 from .ngc.client import Client
 
                 self._ngc = Client(
-                    self.web, self.patience, api=self.ngc_api, auth=self.ngc_auth, key=self.secrets.ngc_api_key
+                    self.web, self.retry_limits, api=self.ngc_api, auth=self.ngc_auth, key=self.secrets.ngc_api_key
                 )
             return self._ngc
 
@@ -91,6 +91,15 @@ def access_of(network: Connection) -> Access:
 def _base(url: str) -> str:
     """Return a base URL; like NVIDIA's own client, this takes a bare host name as https."""
     return (url if "://" in url else f"https://{url}").rstrip("/")
+
+
+def refuse_odd(secret: str, code: str, what: str) -> None:
+    """Refuse a key or token that no header can carry, before a server or a library does in other words."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise FetchError(
+            code, f"{what} holds characters that no key has",
+            hint="look for quotes, line ends or other text that was copied along with it",
+        )  # fmt: skip
 
 
 def read_secrets(file: Optional[str]) -> Secrets:

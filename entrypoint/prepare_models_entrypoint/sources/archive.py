@@ -18,7 +18,7 @@ from ..contract.files import chunks
 from ..contract.source import Source
 from ..download.content_store import Store, key_of
 from ..download.disk_space import FOR_CACHE, check_room
-from ..download.history import Known
+from ..download.history import FetchRecord
 from ..download.part import Part
 from ..download.transfer import mismatch
 from ..errors import FetchError
@@ -66,7 +66,7 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
             with Part.opened(part_path, resume_without_validator=False) as part:
                 _copy(outer.path, source.inner, part)
                 stored = store.adopt(part_path, part.sha256(), name)
-            known = Known(source=source.inner, sha256=stored.sha256, mark=None, promised=None, at=None)
+            known = FetchRecord(source=source.inner, sha256=stored.sha256, mark=None, promised=None, at=None)
             store.remember(key, known)
     if sha256 and stored.sha256 != sha256:
         raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
@@ -260,7 +260,7 @@ def _truncated(archive: Path) -> FetchError:
 
 
 def _invalid(archive: Path, what: str) -> FetchError:
-    return FetchError("archive-invalid", f"{archive.name}: {what}", hint="look into the archive: tar -tvf, unzip -l")
+    return FetchError("archive-invalid", f"{archive.name}: {what}")
 
 
 def _missing(archive: Path, path: str, names: List[str]) -> FetchError:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from ..contract.digest import is_sha256
 from ..contract.source import HubFile, hub_file
 from ..errors import FetchError
+from .access import refuse_odd
 from .body import Promise, Remote
 from .http import HttpSource, location, origin, refusal
 
@@ -51,6 +52,8 @@ class HubSource(HttpSource):
 
     def _credentials(self) -> Mapping[str, str]:
         token = self._access.secrets.hf_token
+        if token:
+            refuse_odd(token, "source-refused", "the Hugging Face token")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _asked(self) -> Promise:

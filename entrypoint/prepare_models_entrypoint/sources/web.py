@@ -16,7 +16,7 @@ from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 
 from ..contract.source import Source
-from ..download.retries import Patience
+from ..download.retries import RetryLimits
 from ..errors import FetchError
 from ..masking import mask
 
@@ -34,12 +34,12 @@ class Web:
     Credentials are passed with each request and belong only to that request.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, retry_limits: RetryLimits) -> None:
         self._adapter = HTTPAdapter(pool_connections=_POOL, pool_maxsize=_POOL)
         self._verify = next(filter(None, (os.environ.get(name) for name in _CA_VARIABLES)), True)
         self._proxies: Dict[Tuple[str, Optional[str]], Dict[str, str]] = {}
-        self._timeout = (patience.connect_s, patience.stall_s)
-        self._stall_s = patience.stall_s
+        self._timeout = (retry_limits.connect_s, retry_limits.stall_s)
+        self._stall_s = retry_limits.stall_s
 
     @contextlib.contextmanager
     def get(

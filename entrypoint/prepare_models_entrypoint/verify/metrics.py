@@ -16,6 +16,7 @@ _LOWEST, _HIGHEST, _PER_DECADE = -8, 4, 4
 _POINTS = 64
 # Saturated outputs near 0 have hardly any range: their error counts as if they had this one.
 _SMALLEST_RANGE = 1e-3
+_NO_NUMBERS = "OSU"  # kinds of dtypes: maps, which classifiers make, and text
 
 
 class OutputMetrics:
@@ -40,6 +41,8 @@ class OutputMetrics:
         if first.shape != second.shape:
             self.problem = f"shape {second.shape} instead of {first.shape}"
             return
+        if first.dtype.kind in _NO_NUMBERS:
+            return
         self._agree(first, second)
         wide_first, wide_second = first.astype(np.float64).ravel(), second.astype(np.float64).ravel()
         finite = np.isfinite(wide_first) & np.isfinite(wide_second)
@@ -52,6 +55,8 @@ class OutputMetrics:
     def among(self, reference: Any) -> None:
         """Take what the reference says of a sample that is not compared: its values count for the range alone."""
         first = np.asarray(reference)
+        if first.dtype.kind in _NO_NUMBERS:
+            return
         finite = first[np.isfinite(first)] if first.dtype.kind == "f" else first
         self._single = self._single and first.size == 1
         if finite.size:

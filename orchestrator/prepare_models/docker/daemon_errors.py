@@ -37,16 +37,10 @@ def explain(text: str) -> ContainerError:
     for row in ROWS:
         if all(part in text for part in row.parts):
             return ContainerError(row.code, f"{row.meaning} ({words})", hint=row.fix)
-    return ContainerError(
-        "docker-refused", f"the container engine refused: {words}", hint="see its log: journalctl -u docker"
-    )
+    return ContainerError("docker-refused", f"the container engine refused: {words}")
 
 
 def lost(text: str) -> ContainerError:
     """Return the error for a container engine that no longer answers."""
     words = " ".join(text.split())[:300]
-    return ContainerError(
-        "docker-lost",
-        f"the container engine went away in the middle of the work ({words})",
-        hint="check that it is running (docker info), then run again: finished work is kept",
-    )
+    return ContainerError("docker-lost", f"the container engine went away in the middle of the work ({words})")

@@ -33,6 +33,8 @@ _CONNECT_S = 10.0
 _LOOK_S = 5.0
 _PATIENCE_S = 60.0  # for a class whose last worker is gone: a new one may be starting
 _ATTEMPTS = 3  # of a task whose connection was lost
+# A worker that waits wakes up 50 times a second, and looks 100 times a second at what its threads are at.
+_QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 
 def version() -> str:
@@ -267,8 +269,10 @@ def serve(
     scheduler = address.checked(options)
 
     async def work() -> bool:
+        import dask
         from distributed import Worker
 
+        dask.config.set(_QUIET)
         loop, ended = asyncio.get_running_loop(), False
         async with Worker(
             scheduler, nthreads=1, name=name, security=_security(options), resources={resource(said["device"]): 1},

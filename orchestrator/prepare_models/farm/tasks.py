@@ -24,7 +24,7 @@ from ..running.progress import Observer
 from ..running.selection import Chosen
 from ..running.sharing import Sharing
 from ..support import paths
-from ..support.os_errors import of_this_machine
+from ..support.os_errors import in_words
 from . import cluster
 
 
@@ -72,16 +72,12 @@ def build(order: Order) -> ModelReport:
     with _guard:
         _at_work[order.key] = executor
     try:
-        report = _run(order, executor, _bench.sharing, observer)
+        with in_words():
+            report = _run(order, executor, _bench.sharing, observer)
     except InterruptedRunError:
         cluster.give_up()
     except PrepareModelsError as error:
         return _failed(order.spec, error)
-    except (OSError, MemoryError) as error:
-        known = of_this_machine(error)
-        if known is None:
-            raise
-        return _failed(order.spec, known)
     finally:
         with _guard:
             del _at_work[order.key]

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from prepare_models_entrypoint.contract.source import Source, split_pin
 
 from ..catalog import PREFIX
+from ..support.paths import refuse_other_bytes
 
 START = "version: 1\nmodels:\n"
 HEAD = f"""\
@@ -117,6 +118,7 @@ def _flow(value: object) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in double quotes, with dollar signs escaped."""
+    """Return a text in double quotes, with dollar signs escaped. Raises a UsageError if it is not UTF-8."""
+    refuse_other_bytes(text)
     plain = json.dumps(text.replace("$", "$$"), ensure_ascii=False)
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in plain)

@@ -242,6 +242,8 @@ class _Loader(Reader):
             self.problems.add(cache, "anyone in between may change the bytes of an http:// source; use https://")
 
     def _key(self, node: Node) -> Key | None:
+        if not self.is_text(node):
+            return None
         if node.kind == "scalar" and node.text:
             return Key(literal=node.text)
         if node.kind == "mapping" and len(node.entries) == 1 and set(node.entries) <= {"env", "file"}:
@@ -249,7 +251,7 @@ class _Loader(Reader):
             text = super().value(Text("the name of a variable" if form == "env" else "the path of a file"), value)
             if text is None:
                 return None
-            return Key(env=text) if form == "env" else Key(file=self.place(text))
+            return Key(env=text) if form == "env" else Key(file=Path(self.path(text, value)))
         # The value may be a secret, so it is not repeated.
         self.problems.add(node, f"expected {KeySource.expected}")
         return None

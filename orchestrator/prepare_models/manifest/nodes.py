@@ -63,6 +63,15 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
+def odd_text(text: str) -> str | None:
+    """Return why a text can't be the name of anything, without quoting it, or None."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "a value is not UTF-8 once its variables are replaced"
+    return "a value contains the character NUL, which no name or path can have" if "\0" in text else None
+
+
 def node_of(value: object, line: int, path: str) -> Node:
     """Return a plain value as if it were in the file at a line. Texts are used as they are."""
     if isinstance(value, Mapping):
@@ -87,6 +96,10 @@ class Problems:
         problem = Problem(node.line, node.path, message)
         if problem not in self.found:  # defaults are read once for each model
             self.found.append(problem)
+
+    def has(self, node: Node) -> bool:
+        """Return whether there is a problem at a node."""
+        return any((each.line, each.path) == (node.line, node.path) for each in self.found)
 
     def expected(self, node: Node, what: str, meant: str | None = None) -> None:
         """Record that something else was expected at a node. ``meant``: what was probably meant."""
@@ -213,7 +226,7 @@ class _Reader:
 
     def _enter(self, raw: yaml.Node) -> bool:
         """Record that a value is being read; return False for one that contains itself."""
-        self._count += 1
+        self._count += 1 + len(raw.value) * isinstance(raw, yaml.MappingNode)  # as << copies all keys of a mapping
         if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
             raise ManifestError(self._problems.file, [Problem(raw.start_mark.line + 1, "", _TOO_MUCH)])
         if id(raw) in self._open:

@@ -25,9 +25,11 @@ from prepare_models_entrypoint.contract.shape_kinds import Dims, Shape, Shapes
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.contract.source import Source, ngc_advice
 
-from .nodes import Node, Problems
+from .nodes import Node, Problems, odd_text
 
 R = TypeVar("R", bound=Record)
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # in bytes, as Linux has them
 
 
 class Reader:
@@ -63,9 +65,27 @@ class Reader:
         value = self._scalar(kind, node)
         if value is None or not isinstance(kind, File | SourceText):
             return value
-        return str(self.place(value)) if isinstance(kind, File) else self._source(value, node)
+        return self.path(value, node) if isinstance(kind, File) else self._source(value, node)
+
+    def path(self, text: str, node: Node) -> str:
+        """Return a path of the manifest; record a problem if no file can have it."""
+        path = str(self.place(text))
+        if self.problems.has(node):
+            return path
+        if max(len(os.fsencode(name)) for name in path.split("/")) > _LONGEST_NAME or len(path) > _LONGEST_PATH:
+            self.problems.add(node, f"no file has a path this long: a name has at most {_LONGEST_NAME} bytes")
+        return path
+
+    def is_text(self, node: Node) -> bool:
+        """Return whether a value is what files and programs take as a name; record a problem if it isn't."""
+        problem = odd_text(node.text or "")
+        if problem is not None:
+            self.problems.add(node, problem)
+        return problem is None
 
     def _scalar(self, kind: Kind, node: Node) -> Any:
+        if not self.is_text(node):
+            return None
         try:
             if node.kind == "scalar" and node.text:
                 return kind.parse(node.text)
@@ -83,7 +103,7 @@ class Reader:
             self.problems.expected(node, source.problem)
         elif advice is not None and source.scheme is None and not self.place(text).exists():
             self.problems.expected(node, f"ngc:// before a name on NGC: {advice}")
-        return text if source.outer.scheme is not None else str(self.place(text))
+        return text if source.outer.scheme is not None else self.path(text, node)
 
     def _items(self, kind: ListOf, node: Node) -> tuple[object, ...] | None:
         if isinstance(kind, WordsOrList) and node.kind == "scalar":

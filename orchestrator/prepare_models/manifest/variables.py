@@ -9,6 +9,7 @@ FORMS = "${V}, ${V:-default}, ${V-default}, ${V:?message}, ${V?message}, ${V:+te
 _HEAD = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<form>(?::?[-?+])?)")
 _MARK = re.compile(r"\$\$|\$\{|\}")
 _MAX_DEPTH = 20
+_LARGEST = 1 << 20
 
 
 class VariableError(ValueError):
@@ -30,7 +31,7 @@ def substitute(text: str) -> str:
 def _expanded(text: str, depth: int) -> str:
     if depth > _MAX_DEPTH:
         raise VariableError("variables are nested too deeply")
-    parts, at = [], 0
+    parts, at, size = [], 0, 0
     while (found := text.find("$", at)) >= 0:
         parts.append(text[at:found])
         if text.startswith("${", found):
@@ -41,6 +42,9 @@ def _expanded(text: str, depth: int) -> str:
                     f"a ${{ does not begin a variable here: write {FORMS}; or $${{ for these two characters"
                 )
             parts.append(_value(head["name"], head["form"], text[head.end() : end], depth))
+            size += len(parts[-1])
+            if size > _LARGEST:
+                raise VariableError(f"the values of its variables are longer than {_LARGEST} characters")
             at = end + 1
         else:
             parts.append("$")

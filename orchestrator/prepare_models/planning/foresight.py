@@ -104,4 +104,4 @@ def _of_samples(spec: ModelSpec) -> Iterator[Message]:
 
 
 def _message(spec: ModelSpec, code: str, message: str, hint: str = "", *, kind: str = "error") -> Message:
-    return Message(kind, code, spec.label, message, hint or ERRORS[code].hint)
+    return Message(kind, code, spec.label, message, hint or ERRORS[code].advice)

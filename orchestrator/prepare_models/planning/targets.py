@@ -48,4 +48,4 @@ def elsewhere(spec: ModelSpec) -> str:
 
 def left_out(spec: ModelSpec) -> WarningInfo:
     """Return what a plan says of a model that is left out."""
-    return WarningInfo(code=ELSEWHERE, message=f"{spec.label}: {elsewhere(spec)}", hint=ERRORS[ELSEWHERE].hint)
+    return WarningInfo(code=ELSEWHERE, message=f"{spec.label}: {elsewhere(spec)}", hint=ERRORS[ELSEWHERE].advice)

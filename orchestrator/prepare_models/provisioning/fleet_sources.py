@@ -52,7 +52,11 @@ def _here(place: str) -> Iterator[Found]:
     else:
         files = sorted({*map(str, path.glob("*.json")), *map(str, path.rglob(STATUS_FILE))})
     if not files:
-        raise UsageError(f"{place} has no status", hint=f"name a directory of *.json files, or one with {STATUS_FILE}")
+        there = path.exists() or glob.has_magic(place)
+        raise UsageError(
+            f"{place} " + ("has no status" if there else "does not exist"),
+            hint=f"name a directory of *.json files, or one with {STATUS_FILE}",
+        )
     for file in files:
         yield Found(file, partial(read_small, Path(file), largest=LARGEST))
 

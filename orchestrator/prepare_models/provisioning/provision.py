@@ -27,7 +27,7 @@ from ..store import CALIBRATION, Entry, open_store, restore
 from ..store import PLAN as STORED_PLAN
 from ..support import paths
 from ..support.file_digests import open_digests
-from ..support.os_errors import of_this_machine
+from ..support.os_errors import in_words
 from . import ledger
 from . import status_document as status
 from .health import Health
@@ -79,17 +79,12 @@ def perform(
     ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
-            chosen = _for_this_device(choose())
-            told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
-            with Publisher() as publisher:
+            with in_words(), Publisher() as publisher:
+                chosen = _for_this_device(choose())
+                told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
                 _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
             told.stop(error)
-            raise
-        except (OSError, MemoryError) as error:
-            known = of_this_machine(error)
-            if known is not None:
-                told.stop(known)
             raise
         except KeyboardInterrupt:
             told.stop(InterruptedRunError("interrupted"))
@@ -175,10 +170,9 @@ class _Provisioning:
         whole_run.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
         report = whole_run.perform(chosen, aside, self.observer, started=time.time())
-        failed = {each["name"] for each in report["models"] if each["engine"] is None}
         for each in report["models"]:
-            if each["name"] in failed:
-                self.told.failed(each)
+            self.told.ran(each)
+        failed = {each["name"] for each in report["models"] if each["engine"] is None}
         return [model for model in models if model.spec.name not in failed]
 
     def _offer(self, models: Sequence[PlannedModel]) -> None:

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +33,7 @@ from ..running.publishing import Publisher
 
 _NOTES = "notes.json"
 _REMEMBERED = 8  # rejected releases
+_LARGEST = 10**12  # far beyond any release; what is larger was not numbered by this tool
 _OWN = frozenset((*companions.ALWAYS, companions.DEEPSTREAM, companions.LABELS, companions.SIGNED, companions.REPORT))
 
 
@@ -104,9 +106,10 @@ class Releases:
     def notes(self) -> Notes:
         """Return the notes; empty if unreadable."""
         try:
-            return schema.read(Notes, schema.load(self.root / _NOTES), _NOTES)
+            notes = schema.read(Notes, schema.load(self.root / _NOTES), _NOTES)
         except (OSError, ContractError):
             return Notes()
+        return notes if notes.newest < _LARGEST else Notes()
 
     def note(self, notes: Notes) -> None:
         """Write what is known besides, if that is anything new; nothing needs no file."""
@@ -272,7 +275,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _number(name: str) -> int | None:
-    return int(name) if name.isdecimal() and name.isascii() and name == str(int(name)) else None
+    return int(name) if re.fullmatch("0|[1-9][0-9]*", name) and len(name) < len(str(_LARGEST)) else None
 
 
 def _count(name: str) -> int:

@@ -5,14 +5,16 @@ What a field means is said in ``reports/status_fields.py``.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.report import ErrorInfo
+from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
 from ..errors import UsageError
+from ..manifest.model import NAME
 
 STATUS_FILE = "provision.json"  # in the models directory
 SCHEMA_VERSION = 1
@@ -37,6 +39,7 @@ class ProvisionedModel(TypedDict):
     build_key: str | None
     previous_version: int | None
     error: ErrorInfo | None
+    warnings: list[WarningInfo]
     log: str | None
     next: str
     next_told: str
@@ -75,6 +78,9 @@ def read(raw: object, what: str = "status") -> ProvisionStatus:
     )
     if unknown:
         raise ContractError(f"{what}: {min(unknown)!r} is not an outcome or a state")
+    odd = [model["name"] for model in status["models"] if not re.fullmatch(NAME.pattern, model["name"])]
+    if odd:  # they become paths
+        raise ContractError(f"{what}: {odd[0][:80]!r} is not the name of a model")
     return status
 
 

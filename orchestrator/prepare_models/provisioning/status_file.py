@@ -114,9 +114,10 @@ class StatusFile:
         self.settle(name, state, error["message"], following=following)
         self._of(name)["error"] = error
 
-    def failed(self, report: ModelReport) -> None:
-        """Record the report of a model that could not be built."""
-        if report["error"] is not None:
+    def ran(self, report: ModelReport) -> None:
+        """Record what the run of a model warned of, and why it has no engine."""
+        self._of(report["name"])["warnings"] = report["warnings"]
+        if report["engine"] is None and report["error"] is not None:
             self.fail(report["name"], report["error"], log=report["log"])
 
     def stop(self, error: PrepareModelsError) -> None:
@@ -188,5 +189,5 @@ def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
 def _model(name: str) -> ProvisionedModel:
     return ProvisionedModel(
         name=name, state=WAITING, phase=None, reason="", version=None, engine_sha256=None, build_key=None,
-        previous_version=None, error=None, log=None, next=TRY_AGAIN, next_told=_NEXT[TRY_AGAIN],
+        previous_version=None, error=None, warnings=[], log=None, next=TRY_AGAIN, next_told=_NEXT[TRY_AGAIN],
     )  # fmt: skip

@@ -46,7 +46,7 @@ def render(command: Sequence[str], directory: Path, writable: Sequence[Path], *,
     places = (f"{paths.CACHE_VARIABLE}={cache}", f"{paths.STATE_VARIABLE}={state}")
     facts = {
         "silence": str(SILENCE_S),
-        "directory": _text(str(directory)),
+        "directory": _line(str(directory)),
         "places": " ".join(map(_word, places)),
         "command": _command(command),
         "sandbox": "" if user else _filled("sandbox.conf", sandbox),
@@ -93,6 +93,14 @@ def _text(text: str) -> str:
     if not text.isprintable():
         raise UsageError(f"a unit file can't hold {text!r}", hint="rename it without control characters")
     return text.replace("%", "%%")
+
+
+def _line(text: str) -> str:
+    """Return a text as the rest of a line, where nothing is quoted."""
+    safe = _text(text)
+    if safe.endswith("\\") or safe != safe.strip():
+        raise UsageError(f"a unit file can't hold {text!r}", hint="rename it without a space or a backslash at its end")
+    return safe
 
 
 def _word(text: str) -> str:

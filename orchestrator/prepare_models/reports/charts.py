@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
 from ..errors import HostError
+from .junit import xml_text
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _STAGES = ("fetch", "convert", "inspect", "verify")
@@ -20,7 +21,6 @@ _TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
 # Vega measures texts in its own font; the reader's may be wider.
 _PADDING = {"left": 30, "top": 4, "right": 8, "bottom": 4}
 _POWER = "datum.value == -8 ? '≤1e-8' : '1e' + datum.value"
-_OPENING = re.compile(r"<svg ")
 _CONFIG: Schema = {
     # The picture as a whole has a description; its parts need none.
     "mark": {"aria": False},
@@ -157,10 +157,19 @@ def _colours(field: str, domain: Sequence[str]) -> Schema:
     return {"field": field, "type": "nominal", "title": None, "scale": {"domain": list(domain), "range": colours}}
 
 
+def _drawable(value: Any) -> Any:
+    """Return a part of a chart without characters that SVG can't hold: the library would end the process."""
+    if isinstance(value, str):
+        return xml_text(value)
+    if isinstance(value, list):
+        return [_drawable(each) for each in value]
+    return {key: _drawable(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
 def _svg(spec: Schema, description: str) -> str:
     import vl_convert
 
-    document = {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **spec}
+    document = {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **_drawable(spec)}
     try:
         drawn: str = vl_convert.vegalite_to_svg(document, "5.20")
     except BaseException as error:
@@ -170,4 +179,5 @@ def _svg(spec: Schema, description: str) -> str:
             "the charts of the report can't be drawn: their library gave up",
             hint="raise the limits (ulimit -n 4096, ulimit -v unlimited), or render it as markdown",
         ) from None
-    return _OPENING.sub(f'<svg role="img" aria-label="{escape(description, quote=True)}" ', drawn, count=1)
+    label = escape(xml_text(description), quote=True)
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

@@ -12,6 +12,7 @@ from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.report import ModelReport
 
 from ..errors import ExtraMissingError
+from ..support.terminal import printable
 from . import documents
 from .text import number, scale_fit, shape
 
@@ -68,7 +69,7 @@ def _page(template: str, **values: object) -> str:
     folder = Path(__file__).with_name("templates")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_shown,
     )  # fmt: skip
     environment.filters |= {"shape": shape, "size": documents.size, "number": number, "scale_fit": scale_fit}
     script = (folder / "report.js").read_text(encoding="utf-8")
@@ -116,3 +117,8 @@ def _verbatim(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(text)  # noqa: S704  # our own files, and pictures whose texts are escaped
+
+
+def _shown(value: object) -> object:
+    """Return a value for the page: a text of the run turns no direction there."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

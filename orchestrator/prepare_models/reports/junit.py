@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET  # written here, never read
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
+from ..support.terminal import printable
 from . import documents
 
 # Characters that XML 1.0 can't contain, not even escaped.
@@ -25,7 +26,7 @@ def render(run: documents.Run) -> str:
         errors="0",
         skipped=str(verdicts.count(documents.OPEN)),
         time=f"{run['seconds']:.3f}",
-        timestamp=str(run["started_at"])[:19],
+        timestamp=xml_text(str(run["started_at"])[:19]),
     )
     for model in models:
         suite.append(_case(model))
@@ -36,21 +37,22 @@ def render(run: documents.Run) -> str:
 
 
 def _case(model: ModelReport) -> ET.Element:
-    case = ET.Element("testcase", classname="prepare-models", name=_text(model["name"]))
+    case = ET.Element("testcase", classname="prepare-models", name=xml_text(model["name"]))
     case.set("time", f"{documents.seconds(model) or 0:.3f}")
     error = model["error"]
     if error is not None:
-        failure = ET.SubElement(case, "failure", type=error["code"], message=_text(error["message"]))
-        failure.text = _text(f"{error['stage'] or 'run'}: {error['message']}\n-> {error['hint']}")
+        failure = ET.SubElement(case, "failure", type=xml_text(error["code"]), message=xml_text(error["message"]))
+        failure.text = xml_text(f"{error['stage'] or 'run'}: {error['message']}\n-> {error['hint']}")
     elif documents.verdict(model) == documents.OPEN:
-        ET.SubElement(case, "skipped", message=_text(model["reason"]))
+        ET.SubElement(case, "skipped", message=xml_text(model["reason"]))
     lines = [f"warning [{w['code']}]: {w['message']}\n-> {w['hint']}" for w in model["warnings"]]
     verification = model["verification"]
     lines = [*lines, verification["statement"]] if verification else lines
     if lines:
-        ET.SubElement(case, "system-out").text = _text("\n".join(lines))
+        ET.SubElement(case, "system-out").text = xml_text("\n".join(lines))
     return case
 
 
-def _text(text: str) -> str:
-    return _FORBIDDEN.sub("\ufffd", text)
+def xml_text(text: str) -> str:
+    """Return a text without the characters that XML can't hold, or that turn the direction of others."""
+    return printable(_FORBIDDEN.sub("\ufffd", text).replace("\r", " "))

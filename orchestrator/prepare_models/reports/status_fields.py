@@ -57,6 +57,7 @@ PROVISIONED: Mapping[object, Mapping[str, Schema]] = {
         "engine_sha256": told("Digest of its plan file.", pattern=HEX64),
         "build_key": told("Its build key: equal keys stand for equal engines.", pattern=HEX64),
         "previous_version": told("Version that rollback returns to; null without any.", minimum=1),
+        "warnings": told("What its run warned of, such as a shared store that can't be reached."),
         "error": told("Why it failed or was rolled back; null otherwise."),
         "log": told("The builder's output of a failed build."),
         "next": told(

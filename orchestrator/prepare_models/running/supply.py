@@ -6,7 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.report import BUILT, ModelReport, WarningInfo
+from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelReport, WarningInfo
 
 from ..errors import EngineMissingError, SharedStoreError, UsageError
 from ..planning.planner import PlannedModel
@@ -103,14 +103,26 @@ class Supply:
             self._warn(report["name"], error)
 
     def with_warnings(self, report: ModelReport) -> ModelReport:
-        """Return a report with what went wrong between its model and the store."""
+        """Return a report with what went wrong between its model and the store.
+
+        That an engine there is not trusted cost nothing where a worker of one's own farm still had it.
+        """
         found = self._warnings.pop(report["name"], [])
+        if report["status"] == RESTORED:
+            found = [each for each in found if each["code"] != SharedStoreError.UNTRUSTED]
         return {**report, "warnings": [*report["warnings"], *found]} if found else report
 
     def _known(self) -> set[str]:
+        """Return the build keys that have an entry, signed by the key of this run if it has one."""
         with self._guard:
             if self._there is None:
                 self._there = self._shared.keys()
+                if self._signer is not None:
+                    keyid, offers = (
+                        self._signer.public_key.keyid,
+                        self._shared.offers(filter(self._store.has, self._there)),
+                    )
+                    self._there = {key for key, offer in offers.items() if keyid in offer.keyids}
             return self._there
 
     def _meet(self, stop: threading.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import io
 import os
 import time
@@ -20,7 +21,7 @@ from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.files import PARTIAL
 from prepare_models_entrypoint.contract.source import Source
 
-from ..errors import ExtraMissingError, SharedStoreError, UsageError
+from ..errors import ExtraMissingError, PrepareModelsError, SharedStoreError, UsageError
 
 if TYPE_CHECKING:
     import requests
@@ -77,25 +78,38 @@ def open_objects(url: str) -> Objects:
         raise UsageError(
             f"{url!r} is not a URL", hint=f"for a directory of this machine: file://{os.path.abspath(url)}"
         )
-    return _Web(url) if scheme in ("http", "https") else _Filesystem(url)
+    return _Web(url) if scheme in ("http", "https") else _Filesystem(url, scheme)
 
 
 class _Filesystem:
     read_only = False
 
-    def __init__(self, url: str) -> None:
-        self._public = Source.of(url).public
+    def __init__(self, url: str, kind: str) -> None:
+        self._url, self._public = url, Source.of(url).public
         try:
             import fsspec
 
-            self._fs, root = fsspec.url_to_fs(url)
+            # Object stores, which are asynchronous in fsspec, show a file when all of it is there; the others rename.
+            self._is_atomic = bool(fsspec.get_filesystem_class(kind).async_impl)
+            with contextlib.suppress(SharedStoreError):  # of those that connect at once; each use says it
+                _ = self._opened
         except ImportError as error:
-            raise ExtraMissingError(extras.missing_filesystem(self._public, Source.of(url).scheme, error)) from None
+            raise ExtraMissingError(extras.missing_filesystem(self._public, kind, error)) from None
         except ValueError as error:
             raise UsageError(f"{self._public}: {error}", hint="s3://bucket/prefix, for example") from None
-        self._root = root.rstrip("/")
-        # Object stores, which are asynchronous in fsspec, show a file when all of it is there; the others rename.
-        self._is_atomic = bool(self._fs.async_impl)
+
+    @functools.cached_property
+    def _opened(self) -> tuple[Any, str]:
+        """The file system, and the path of the URL in it. Connections that may have ended are not used again."""
+        import fsspec
+
+        with self._failures(ImportError, ValueError):
+            system, root = fsspec.url_to_fs(self._url, skip_instance_cache=not self._is_atomic)
+        return system, root.rstrip("/")
+
+    @property
+    def _fs(self) -> Any:
+        return self._opened[0]
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
         places = {self._place(name): name for name in names}
@@ -114,11 +128,11 @@ class _Filesystem:
         return {places[place]: content for place, content in again.items() if content is not None}
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        with self._failures():
+        with self._failures(FileNotFoundError):
             stream = self._fs.open(self._place(name), "rb", block_size=4 * CHUNK)
         with contextlib.closing(stream):
             while True:
-                with self._failures():
+                with self._failures(FileNotFoundError):
                     chunk: bytes = stream.read(CHUNK)
                 if not chunk:
                     return
@@ -149,11 +163,13 @@ class _Filesystem:
         with self._failures():
             self._fs.invalidate_cache()
             try:
-                found: Mapping[str, Mapping[str, Any]] = self._fs.find(place, detail=True)
+                # The others leave out folders that can't be read, and gc would take what these name for unused.
+                strict = {} if self._is_atomic else {"on_error": "raise"}
+                found: Mapping[str, Mapping[str, Any]] = self._fs.find(place, detail=True, **strict)
             except FileNotFoundError:
                 return []
             return [
-                Listed(path[len(self._root) + 1 :], int(each["size"]), self._changed_at(path, each))
+                Listed(path[len(self._place("")) :], int(each["size"]), self._changed_at(path, each))
                 for path, each in found.items()
             ]
 
@@ -164,11 +180,11 @@ class _Filesystem:
                     self._fs.rm_file(self._place(name))
 
     def _place(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return f"{self._opened[1]}/{name}"
 
     def _again(self, place: str) -> bytes | None:
         """Return what a file holds that could not be read: some refuse to read a part of an empty one."""
-        with contextlib.suppress(FileNotFoundError), self._failures():
+        with contextlib.suppress(FileNotFoundError), self._failures(FileNotFoundError):
             if self._fs.info(place, **self._patience(1))["size"] == 0:
                 return b""
             found: bytes = self._fs.cat_file(place, start=0, end=SMALL, **self._patience(1))
@@ -192,10 +208,11 @@ class _Filesystem:
         return float(found) if found is not None else time.time()
 
     @contextlib.contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _failures(self, *expected: type[Exception]) -> Iterator[None]:
+        passed: tuple[type[Exception], ...] = (PrepareModelsError, *expected)
         try:
             yield
-        except (FileNotFoundError, SharedStoreError):
+        except passed:
             raise
         except Exception as error:  # noqa: BLE001  # each file system has classes of its own for its failures
             raise SharedStoreError(SharedStoreError.UNREACHABLE, f"{self._public}: {_told(error)}") from None

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 ENGINES, OBJECTS = "engines", "objects"
 _MANY = 32  # keys for which a listing is cheaper than asking for each
 _PLAN = companions.PLAN  # its name in a statement
+_SIGN = "have it signed where it was built, by prepare-models store push URL --sign KEY.pem or worker --sign KEY.pem"
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
 
 
@@ -321,7 +322,7 @@ def _offer(key: str, data: bytes, trusted: trust.KeyList) -> Offer:
         return Offer(key, found.model, problem="its entry belongs to another engine")
     if not {_PLAN, RECORD} <= set(found.files) <= {_PLAN, RECORD, CALIBRATION}:
         return Offer(key, found.model, problem="its entry names other files than those of an engine")
-    signed_by, refusal = None, RefusedError("it is not signed", "")
+    signed_by, refusal = None, RefusedError("it is not signed", _SIGN)
     if keyids and trusted.keys:
         try:
             signed_by = envelopes.unseal(data, envelopes.STATEMENT, lambda each: trusted.key(each, trust.CONTENTS))[1]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.os_limits import LIMITS
 
 from ..errors import HostError, NoRoomError, PrepareModelsError
 
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+_DENIED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENOTDIR,
+    errno.EBUSY, errno.ETXTBSY, errno.ENOLCK, errno.EOPNOTSUPP,
+)  # fmt: skip
 
 
 def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
@@ -32,6 +37,18 @@ def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:
     if error.errno not in NO_ROOM:
         return None
     return NoRoomError(no_room(error.filename or file), hint="free disk space there, then run again")
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Raise what the system refuses as an error that says what to do; what may be our bug stays as it is."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        known = of_this_machine(error)
+        if known is None:
+            raise
+        raise known from error
 
 
 def of_this_machine(error: Exception) -> HostError | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import HostError
+from ..errors import HostError, UsageError
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import Origin
@@ -178,6 +178,18 @@ def named_in_utf8(directory: Path) -> Path:
         hint = "rename the directory that has these bytes in its name, or work in another one"
         raise HostError(f"the path {place} is not UTF-8, and no report or record can name it", hint=hint) from None
     return place
+
+
+def refuse_other_bytes(text: str) -> None:
+    """Refuse a name that the user gave and that no manifest or report can contain.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8") from None
 
 
 def writable(directory: Path) -> bool:

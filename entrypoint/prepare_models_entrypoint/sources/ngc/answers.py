@@ -104,9 +104,7 @@ def refused_token(answer: requests.Response, url: str) -> FetchError:
     if status in (408, 425, 429) or status >= 500:
         return refusal(answer, Source.of(url).public)
     return FetchError(
-        "source-key-refused",
-        f"{Source.of(url).public} answers {status}{_reason(answer)}: NGC does not accept the key",
-        hint="make a new key at https://org.ngc.nvidia.com/setup, or unset NGC_API_KEY: public models need none",
+        "source-key-refused", f"{Source.of(url).public} answers {status}{_reason(answer)}: NGC does not accept the key"
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import requests
 from requests.auth import AuthBase
 
-from ...download.retries import Effort, Patience
+from ...download.retries import Effort, RetryLimits
 from ...errors import FetchError
 from ..web import Web
 from .address import Address
@@ -38,8 +38,8 @@ class Entry:
 class Client:
     """Talks to one API server, as a guest or with a key."""
 
-    def __init__(self, web: Web, patience: Patience, *, api: str, auth: str, key: Optional[str]) -> None:
-        self._web, self._patience = web, patience
+    def __init__(self, web: Web, retry_limits: RetryLimits, *, api: str, auth: str, key: Optional[str]) -> None:
+        self._web, self._retry_limits = web, retry_limits
         self.api = api.rstrip("/")
         self.credentials = Credentials(key, auth, self._exchange)
         self._guard = threading.Lock()
@@ -173,7 +173,7 @@ class Client:
         return self._patiently(attempt)
 
     def _patiently(self, attempt: Callable[[], Document]) -> Document:
-        return Effort(self._patience).run(attempt)
+        return Effort(self._retry_limits).run(attempt)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from ... import masking
-from ...errors import FetchError
+from ..access import refuse_odd
 from .address import Address
 from .answers import Document
 
@@ -55,12 +55,7 @@ class Credentials:
         self._guard = threading.Lock()
         if key:
             masking.register(key)
-            if not (key.isascii() and key.isprintable()):
-                raise FetchError(
-                    "source-key-refused",
-                    "the NGC key holds characters that no key has",
-                    hint="look for quotes, line ends or other text that was copied along with it",
-                )
+            refuse_odd(key, "source-key-refused", "the NGC key")
 
     @property
     def guest(self) -> bool:

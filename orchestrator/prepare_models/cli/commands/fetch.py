@@ -14,7 +14,7 @@ from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, counted
 from ...support.display import byte_lines
 from ...support.page import Part, Table
-from ...support.paths import make, make_cache
+from ...support.paths import make, make_cache, refuse_other_bytes
 from .. import printing
 from ..options import add_output, positive, seconds
 
@@ -80,8 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _source(text: str) -> tuple[str, str | None]:
-    if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that Python could not decode
-        raise UsageError(f"{text!a} is not UTF-8", hint="give the file another name, or set LC_ALL=C.UTF-8")
+    refuse_other_bytes(text)
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
         raise UsageError(

@@ -8,13 +8,13 @@ from typing import Iterator
 _LONGEST = 300
 
 
-class ForeignError(Exception):
+class ThirdPartyError(Exception):
     """A library failed; the message is the first line of the library's."""
 
 
 @contextlib.contextmanager
-def foreign() -> Iterator[None]:
-    """Turn whatever a library raises into a ``ForeignError``, except for ``MemoryError``.
+def third_party() -> Iterator[None]:
+    """Turn whatever a library raises into a ``ThirdPartyError``, except for ``MemoryError``.
 
     Only for libraries that document no type: ONNX Runtime, ONNX's converter and reference operators, NVIDIA's codec and
     bindings raise several, which differ between versions.
@@ -25,4 +25,4 @@ def foreign() -> Iterator[None]:
         raise
     except Exception as error:  # there is no narrower type: that is what this function is for
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ForeignError(lines[0][:_LONGEST]) from error
+        raise ThirdPartyError(lines[0][:_LONGEST]) from error

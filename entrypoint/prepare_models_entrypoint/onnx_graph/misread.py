@@ -1,0 +1,82 @@
+"""What TensorRT's parser takes for something else than ONNX says, without a word: types of tensors, and nodes."""
+
+from __future__ import annotations
+
+from typing import Iterator, Mapping, Optional
+
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
+
+from ..errors import ConvertError
+from . import graph
+from .schemas import CONTRIB, LIKE_THE_STANDARD, STANDARD, opsets
+
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_SCAN_WITHOUT_BATCH = 9  # the opset from which a Scan has no axis of batches
+_SIMPLE = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRING)
+_LENGTHS = 6  # the input of Attention with the number of keys that are no padding
+_SHOWN = 5
+
+
+def check(model: ModelProto) -> None:
+    """Refuse a model with such inputs, outputs or nodes; it has no functions.
+
+    Raises:
+        ConvertError: ``onnx-unsupported-operator``, with the nodes.
+    """
+    _check_types(model)
+    versions = opsets(model)
+    found = {node.name or next(filter(None, node.output), ""): (node, why) for node, why in _found(model, versions)}
+    if not found:
+        return
+    named = ", ".join(f"{node.op_type} at node {name!r} ({why})" for name, (node, why) in list(found.items())[:_SHOWN])
+    error = ConvertError(
+        "onnx-unsupported-operator",
+        f"TensorRT would compute something else than the model says: {named}",
+        hint="export the model with operators of ONNX's newer sets, in their default layout; an operator of your own "
+        "needs a name that ONNX does not have",
+    )
+    error.nodes = tuple(node.name for node, _ in found.values() if node.name)
+    raise error
+
+
+def _check_types(model: ModelProto) -> None:
+    """Refuse inputs and outputs of float64, which TensorRT lacks: they would be float32."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    found = [
+        repr(value.name)
+        for value in (*model.graph.input, *model.graph.output)
+        if value.type.tensor_type.elem_type == TensorProto.DOUBLE and value.name not in stored
+    ]
+    if found:
+        raise ConvertError(
+            "onnx-unsupported-operator",
+            f"TensorRT has no float64, and would make float32 of {', '.join(found[:_SHOWN])}",
+            hint="export the model with inputs and outputs of float32",
+        )
+
+
+def _found(model: ModelProto, versions: Mapping[str, int]) -> "Iterator[tuple[NodeProto, str]]":
+    for node in graph.nodes(model):
+        why = _why(node, versions)
+        if why is not None:
+            yield node, why
+
+
+def _why(node: NodeProto, versions: Mapping[str, int]) -> Optional[str]:
+    if node.domain not in STANDARD:
+        known = node.domain == CONTRIB and node.op_type in LIKE_THE_STANDARD
+        return None if known or not defs.has(node.op_type) else f"of {node.domain}, but it goes by the name alone"
+    has = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type in _SIMPLE}
+    if node.op_type in _RECURRENT and has.get("layout"):
+        return "it ignores layout=1, and takes samples for steps"
+    if has.get("auto_pad") == b"VALID" and any(has.get("pads", ())):
+        return "it pads in spite of auto_pad=VALID"
+    if node.op_type == "GlobalLpPool" and has.get("p", 2) % 2:
+        return f"it adds powers of {has['p']} with their signs"
+    if node.op_type == "Resize" and has.get("coordinate_transformation_mode") == b"tf_half_pixel_for_nn":
+        return None if has.get("mode", b"nearest") == b"nearest" else "it reads tf_half_pixel_for_nn as half_pixel"
+    if node.op_type == "Attention" and any(node.input[_LENGTHS:]):
+        return "it ignores the lengths in nonpad_kv_seqlen"
+    if node.op_type == "Scan" and versions[""] < _SCAN_WITHOUT_BATCH:
+        return "it reads it as of opset 9 and later, without the axis of batches"
+    return None
