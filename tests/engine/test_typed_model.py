@@ -102,3 +102,19 @@ def test_layers_of_a_model_with_its_own_types_can_not_be_kept_in_fp32(tmp_path: 
     ):
         pass
     assert caught.value.code == "builder-option-unavailable"
+
+
+def test_a_precision_that_no_layer_can_have_is_refused_with_the_layers(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[5,1,3] x, float[1,3] s) => (float[1,3] e, float[5,1,3] y) <float[3,3] w = {1,2,3,4,5,6,7,8,9}>
+        { e, y = Scan <num_scan_inputs = 1, body = b (float[1,3] a, float[1,3] i) => (float[1,3] o, float[1,3] p)
+        { m = MatMul(i, w) o = Add(a, m) p = Identity(o) }> (s, x) }"""
+    )
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    job = ModelJob(name="m", source="model.onnx", output_dir="out", deploy_dir="out", precision="fp16")
+    with (
+        rewritten(tmp_path / "model.onnx", tmp_path, precision="fp16") as typed,
+        pytest.raises(ConvertError, match=r"MatMul/m \(TensorRT computes what a Scan repeats in float32\)"),
+    ):
+        typed.proof(job)

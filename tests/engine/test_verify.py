@@ -321,3 +321,13 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(VerifyError) as caught:
         needs.check_modules()
     assert (caught.value.code, caught.value.hint) == ("module-missing", extras.install("verify"))
+
+
+def test_a_scalar_input_stays_an_array_and_serves_all_samples(tmp_path: Path) -> None:
+    inputs = [("x", np.float32, (1, 3)), ("flag", np.bool_, ()), ("count", np.int64, ())]
+    np.savez(str(tmp_path / "s.npz"), x=np.ones((4, 3)), flag=True, count=np.int32(2))
+    for config in (VerifyConfig(count=4), VerifyConfig(npz=str(tmp_path / "s.npz"))):
+        feeds = list(samples.feeds(config, inputs)[1])
+        assert len(feeds) == 4
+        kinds = {(name, type(value), value.dtype, value.shape) for feed in feeds for name, value in feed.items()}
+        assert kinds == {(name, np.ndarray, np.dtype(kind), shape) for name, kind, shape in inputs}

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.converters.messages import TABLE, from_builder_log, from_builder_warnings
 from prepare_models_entrypoint.errors import CODES
 
@@ -82,7 +83,7 @@ def test_a_known_message_gets_its_code_and_hint(message: str, code: str) -> None
     error = from_builder_log(["[I] nothing of note", message])
     assert error.code == code
     row = next(known for known in TABLE if error.message.startswith(known.cause))
-    assert (row.code, row.hint) == (error.code, error.hint)
+    assert (row.code, row.hint or ERRORS[row.code].advice) == (error.code, error.hint)
     assert message in error.message
 
 
@@ -95,7 +96,6 @@ def test_the_table_speaks_in_known_codes() -> None:
     for row in TABLE:
         assert row.code in CODES
         assert row.cause
-        assert row.hint
         assert "log" not in row.hint.split()
 
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from .report import ModelReport
 
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PROJECT = "https://github.com/prepare-models/prepare-models"
 _BUILD_TYPE = f"{_PROJECT}/blob/main/docs/provenance.md#build-type-engine-version-1"
 
@@ -24,7 +25,7 @@ def statement(report: ModelReport, plan: str, others: Optional[Mapping[str, str]
     engine = report["engine"]
     files = {plan: engine["sha256"] if engine else "", **(others or {})}
     document = {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in files.items()],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {"buildDefinition": _definition(report), "runDetails": _details(report)},

@@ -300,8 +300,7 @@ def read(raw: object) -> ModelReport:
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("name"), str) or not isinstance(raw.get("status"), str):
         raise ContractError("report: not a model report")
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+    schema.check_version(raw, SCHEMA_VERSION, "report")
     report, proof = dict(raw), raw.get("precision_proof")
     of_this_version = ModelReport.__annotations__.keys() <= raw.keys()
     if not (of_this_version and isinstance(proof, dict) and PrecisionProof.__annotations__.keys() <= proof.keys()):

@@ -14,7 +14,7 @@ import types
 import typing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar, Union, cast
 
 from .codec import ContractError
 from .files import read_small
@@ -73,6 +73,16 @@ def read(kind: Type[T], value: object, what: str) -> T:
         raise ContractError(f"{what}{''.join(reversed(misfit.path))}: {misfit}") from None
     except RecursionError:
         raise ContractError(f"{what}: nested too deeply") from None
+
+
+def check_version(document: Mapping[str, object], wanted: int, what: str) -> None:
+    """Check the version that a document says it has.
+
+    Raises:
+        ContractError: it is another one.
+    """
+    if document.get("schema_version") != wanted:
+        raise ContractError(f"{what}: schema version {document.get('schema_version')}, expected {wanted}")
 
 
 def empty(kind: Type[T]) -> T:

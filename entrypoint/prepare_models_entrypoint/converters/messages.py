@@ -13,7 +13,6 @@ _BAD_BOUNDS = r"Profile k(?:MIN|MAX) values are not self-consistent"
 # What a backend says about the missing GPU after any error, whatever its cause.
 AFTERWARDS = r"cudaError 35|catchCudaError"
 _NO_MEMORY = "there is not enough memory"
-_MEMORY_HINT = "lower builder.workspace, close other programs, or build on a machine with more memory"
 _NO_IMPLEMENTATION = r"Could not find any implementation for node"
 _NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # about tactics skipped for lack of memory
 _SIZES_HINT = (
@@ -23,12 +22,12 @@ _SIZES_HINT = (
 
 
 class KnownMessage(NamedTuple):
-    """A message: pattern, error code, what it means, what to do."""
+    """A message: pattern, error code, what it means, what to do if the code's own hint is not the best."""
 
     pattern: str
     code: str
     cause: str
-    hint: str
+    hint: str = ""
 
 
 # The first match in the table wins.
@@ -37,13 +36,11 @@ TABLE: Tuple[KnownMessage, ...] = (
         r"within workspace limit|insufficient workspace|exceeds? (?:the )?workspace",
         "workspace-too-small",
         "no implementation of a layer fits into the workspace",
-        "raise builder.workspace",
     ),
     KnownMessage(
         r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
         "out-of-memory",
         _NO_MEMORY,
-        _MEMORY_HINT,
     ),
     KnownMessage(
         r"FP32 GEMM is not supported",
@@ -73,7 +70,6 @@ TABLE: Tuple[KnownMessage, ...] = (
         r"Plugin not found|getPluginCreator could not find|no importer registered",
         "plugin-missing",
         "an operator needs a plugin",
-        "give the library that has it under plugins:, or export the model without this operator",
     ),
     KnownMessage(
         r"dedicated kernel",
@@ -142,7 +138,7 @@ TABLE: Tuple[KnownMessage, ...] = (
         "a version-compatible engine carries TensorRT's lean runtime, which is not installed here",
         "install the package tensorrt-lean of the same version, or add builder: {exclude_lean_runtime: true}",
     ),
-    KnownMessage(r"No space left on device", "disk-full", "the disk is full", "free disk space, then run again"),
+    KnownMessage(r"No space left on device", "disk-full", "the disk is full"),
     KnownMessage(
         r"Serialized Engine Version|magicTag|Version tag does not match",
         "engine-unusable",
@@ -247,7 +243,7 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
         room = next((each for each in warnings if _NO_ROOM.search(each)), None)
         if known.pattern == _NO_IMPLEMENTATION and room is not None:
             told = " ".join(room.split())
-            return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}", hint=_MEMORY_HINT)
+            return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}")
         error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
         error.of_sizes = known.hint == _SIZES_HINT
         return error

@@ -155,11 +155,11 @@ class Evidence:
 
 def prove(
     requested: str, chosen: Rule, evidence: Optional[Evidence], *, allow_fallback: bool,
-    calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (),
+    calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (), computing: Sequence[KeptLayer] = (),
 ) -> PrecisionProof:  # fmt: skip
     """Return what was asked for, what was delivered and how. Without evidence, only fp32 counts as delivered.
 
-    ``kept``: the layers that stay in fp32.
+    ``kept``: the layers that stay in fp32. ``computing``: those to name in an error, harmless ones included.
 
     Raises:
         ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
@@ -167,7 +167,9 @@ def prove(
     layers = dict(evidence.layers) if evidence else {}
     return PrecisionProof(
         requested=requested,
-        delivered=_delivered(requested, layers, kept, allow_fallback=allow_fallback) if evidence else _fp32(requested),
+        delivered=_delivered(requested, layers, computing or kept, allow_fallback=allow_fallback)
+        if evidence
+        else _fp32(requested),
         how=sentence(chosen.means, requested=requested, flags=chosen.flags),
         source=evidence.source if evidence else None,
         layers=layers,

@@ -22,6 +22,7 @@ def inline(model: ModelProto) -> ModelProto:
     """
     if not model.functions:
         return model
+    _check_ends(model)
     _bind_defaults(model)
     _adopt_version(model)
     try:
@@ -36,6 +37,17 @@ def inline(model: ModelProto) -> ModelProto:
         raise _refused(model, f"calls are left of {', '.join('.'.join(key).strip('.') for key in sorted(left))}")
     del found.functions[:]
     return found
+
+
+def _check_ends(model: ModelProto) -> None:
+    """Refuse functions that call themselves or each other in a circle, on which older inliners crash."""
+    calls = {_key(each): {_key(node) for node in _within(each.node)} for each in model.functions}
+    while calls:
+        ending = [key for key, called in calls.items() if not called & set(calls)]
+        if not ending:
+            raise _refused(model, "they call themselves, or each other in a circle")
+        for key in ending:
+            del calls[key]
 
 
 def _bind_defaults(model: ModelProto) -> None:
@@ -90,5 +102,5 @@ def _refused(model: ModelProto, why: str) -> ConvertError:
     return ConvertError(
         "onnx-invalid",
         f"the model's functions ({', '.join(names[:5])}) can't be replaced by their nodes: {why}",
-        hint="export the model without functions, or inline them: onnx.inliner.inline_local_functions(MODEL)",
+        hint="export the model without functions of its own",
     )

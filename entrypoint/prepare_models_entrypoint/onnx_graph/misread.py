@@ -67,7 +67,7 @@ def _why(node: NodeProto, versions: Mapping[str, int]) -> Optional[str]:
         known = node.domain == CONTRIB and node.op_type in LIKE_THE_STANDARD
         return None if known or not defs.has(node.op_type) else f"of {node.domain}, but it goes by the name alone"
     has = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type in _SIMPLE}
-    if node.op_type in _RECURRENT and has.get("layout"):
+    if node.op_type in _RECURRENT and has.get("layout") == 1:
         return "it ignores layout=1, and takes samples for steps"
     if has.get("auto_pad") == b"VALID" and any(has.get("pads", ())):
         return "it pads in spite of auto_pad=VALID"

@@ -71,14 +71,11 @@ class TypedModel:
             ConvertError: the model did not get the precision asked for, and fallback is not allowed.
         """
         rule = Rule(Means.OWN_TYPES) if self.already else self.rule
-        kept = [
-            KeptLayer(name=node.name, op_type=node.op_type, reason=node.reason)
-            for node in self.kept
-            if not node.harmless
-        ]
+        layers = [KeptLayer(name=node.name, op_type=node.op_type, reason=node.reason) for node in self.kept]
+        kept = [layer for layer, node in zip(layers, self.kept) if not node.harmless]
         proven = prove(
             job.precision, rule, self.evidence, allow_fallback=job.allow_fallback, calibration=self.calibration,
-            kept=kept,
+            kept=kept, computing=[layer for layer in layers if layer["op_type"] in graph.COMPUTE] or kept or layers,
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
         return proven

@@ -71,7 +71,10 @@ def _load(file: Path) -> Mapping[str, Any]:
 
 
 def _count(arrays: Mapping[str, Any], inputs: List[Input], where: str) -> int:
-    """Return how many samples there are: the first axis of each array contains one or more of the input's batches."""
+    """Return how many samples there are: the first axis of each array contains one or more of the input's batches.
+
+    A scalar serves all samples.
+    """
     counts = set()
     for name, _, shape in inputs:
         array = arrays.get(name)
@@ -84,16 +87,17 @@ def _count(arrays: Mapping[str, Any], inputs: List[Input], where: str) -> int:
             raise _unusable(
                 f"array {name!r} has shape {array.shape}, the input is {shape}", "stack samples along the first axis"
             )
-        counts.add(array.shape[0] // shape[0] if shape else 1)
-    if len(counts) != 1:
+        if shape:
+            counts.add(array.shape[0] // shape[0])
+    if len(counts) > 1:
         raise _unusable(f"{where} has different numbers of samples: {sorted(counts)}", "give as many for each input")
-    return int(counts.pop())
+    return int(counts.pop()) if counts else 1
 
 
 def _of_arrays(arrays: Mapping[str, Any], inputs: List[Input], count: int) -> Iterator[Feed]:
     for index in range(count):
         yield {
-            name: arrays[name][index * shape[0] : (index + 1) * shape[0]].astype(dtype) if shape else arrays[name]
+            name: np.asarray(arrays[name][index * shape[0] : (index + 1) * shape[0]] if shape else arrays[name], dtype)
             for name, dtype, shape in inputs
         }
 
@@ -113,7 +117,7 @@ def _uniform(config: VerifyConfig, name: str, index: int, dtype: Any, shape: Tup
     usual = 256.0 if np.dtype(dtype) == np.uint8 else 2.0 if kind in _WHOLE else 1.0
     low, high = config.ranges.get(name, (0.0, usual))
     values = random.uniform(low, high, shape)
-    return (np.floor(values) if kind in _WHOLE else values).astype(dtype)
+    return np.asarray(np.floor(values) if kind in _WHOLE else values, dtype)  # a scalar stays an array
 
 
 def _usable(work: Any) -> Any:

@@ -70,8 +70,7 @@ def read(raw: object, what: str = "status") -> ProvisionStatus:
     """
     if not isinstance(raw, dict) or "outcome" not in raw:
         raise ContractError(f"{what}: not a provisioning status")
-    if raw.get("schema_version") != SCHEMA_VERSION:
-        raise ContractError(f"{what}: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+    schema.check_version(raw, SCHEMA_VERSION, what)
     status = schema.read(ProvisionStatus, raw, what)
     unknown = {status["outcome"]}.difference(OUTCOMES) | {model["state"] for model in status["models"]}.difference(
         STATES

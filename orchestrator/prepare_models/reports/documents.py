@@ -69,16 +69,13 @@ def load(place: Path) -> Run:
         UsageError: it doesn't exist, or is not a report.
     """
     file = place / "report.json" if place.is_dir() else place
+    hint = "give a report.json that run wrote"
     try:
-        raw = schema.load(file)
-    except OSError as error:
-        raise UsageError(f"{file} can't be read: {error.strerror}", hint="give a report.json that run wrote") from None
-    except ContractError:
-        raise UsageError(f"{file} is not JSON", hint="give a report.json that run wrote") from None
-    try:
-        return _run(raw)
+        return _run(schema.load(file))
+    except OSError as error:  # the door looks at it, too: a limit of the system has its own hint
+        raise UsageError(f"{file} can't be read: {error.strerror}", hint=hint) from None
     except ContractError as error:
-        raise UsageError(f"{file}: {error}", hint="give a report.json that run wrote") from None
+        raise UsageError(f"{file}: {error}", hint=hint) from None
 
 
 def to_json(run: Run) -> str:
@@ -92,8 +89,7 @@ def _run(raw: object) -> Run:
     if not isinstance(raw, Mapping):
         raise ContractError("report: not a report")
     if isinstance(raw.get("models"), list):
-        if raw.get("schema_version") != SCHEMA_VERSION:
-            raise ContractError(f"report: schema version {raw.get('schema_version')}, expected {SCHEMA_VERSION}")
+        schema.check_version(raw, SCHEMA_VERSION, "report")
         run = schema.read(Run, {**_FRAME, **raw, "models": []}, "report")
         return {**run, "models": [read(model) for model in raw["models"]]}
     model = read(raw)

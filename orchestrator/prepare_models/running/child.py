@@ -58,10 +58,15 @@ def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) ->
     try:
         document: Answer = json.loads(answer.stdout)
     except ValueError:
-        last = "; ".join(answer.stderr.decode("utf-8", "replace").strip().splitlines()[-3:])
-        message = f"the entrypoint ended with status {answer.returncode} and without an answer: {last}"
+        message = without_answer(answer.returncode, answer.stderr)
         raise HostError(message, hint=f"run: {extras.install('local')}") from None
     return document
+
+
+def without_answer(status: int | None, said: bytes) -> str:
+    """Return what to tell of an entrypoint that ended too early. ``said``: its standard error."""
+    last = "; ".join(said.decode("utf-8", "replace").strip().splitlines()[-3:])
+    return f"the entrypoint ended with status {status} and without an answer: {last}"
 
 
 def entrypoint_failed(message: str, *, hint: str) -> ErrorInfo:

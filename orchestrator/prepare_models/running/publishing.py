@@ -74,21 +74,18 @@ class Publisher:
             to.flush()
         return answers.readline()
 
-    def _end(self) -> tuple[int | None, str]:
+    def _end(self) -> tuple[int | None, bytes]:
         """End the process and return its status and its last output; the next request starts another one."""
         process, self._process = self._process, None
         if process is None or self._log is None:
-            return None, ""
+            return None, b""
         process.communicate()
         with self._log as log:
             log.seek(0)
-            said = log.read().decode("utf-8", "replace")
-        return process.returncode, "; ".join(said.strip().splitlines()[-3:])
+            return process.returncode, log.read()
 
     def _lost(self) -> ErrorInfo:
-        status, last = self._end()
-        message = f"the entrypoint ended with status {status} and without an answer: {last}"
-        return child.entrypoint_failed(message, hint=child.AGAIN)
+        return child.entrypoint_failed(child.without_answer(*self._end()), hint=child.AGAIN)
 
 
 def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_atomic, write_own
+from prepare_models_entrypoint.contract.provenance import STATEMENT_TYPE
 
 from ..errors import HostError, SignatureError
 from ..running.writer_lock import flocked
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 BUNDLE, LOCK = "bundle", "lock"
-_STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://github.com/prepare-models/prepare-models/blob/main/docs/signatures.md#release-version-1"
 
 
@@ -77,7 +77,7 @@ def edition(kind: str, sha256: str, series: str, counter: int | None) -> Release
 def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
     """Write the signature of a bundle or lock next to it, and return its path."""
     statement = {
-        "_type": _STATEMENT,
+        "_type": STATEMENT_TYPE,
         "subject": [{"name": file.name, "digest": {"sha256": release.sha256}}],
         "predicateType": _PREDICATE,
         "predicate": asdict(release),

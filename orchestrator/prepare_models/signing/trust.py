@@ -26,8 +26,14 @@ VERSION = 1
 CONTENTS, KEYS = PURPOSES = ("contents", "keys")
 _PAYLOAD_TYPE = "application/vnd.prepare-models.keys+json"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-ADD = "if you trust it: prepare-models trust add PUBLIC.pem"
 _NEWER = "prepare-models trust update FILE, with the newest list of signers"
+
+
+def unknown(keyid: str) -> RefusedError:
+    """Return the refusal of a key that is not in the list."""
+    return RefusedError(
+        f"the {short(keyid)} is not trusted here", "if you trust it: prepare-models trust add PUBLIC.pem"
+    )
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class KeyList:
         """
         known = self.keys.get(keyid)
         if known is None:
-            raise RefusedError(f"the {short(keyid)} is not trusted here", ADD)
+            raise unknown(keyid)
         objection = known.objection(purpose)
         if objection is not None:
             raise RefusedError(f"the {short(keyid)} ({known.name or 'unnamed'}) {objection}", _NEWER)

@@ -329,7 +329,7 @@ def _offer(key: str, data: bytes, trusted: trust.KeyList) -> Offer:
         except RefusedError as error:
             refusal = error
     elif keyids:
-        refusal = RefusedError(f"the {envelopes.short(keyids[0])} is not trusted here", trust.ADD)
+        refusal = trust.unknown(keyids[0])
     told = ("", "") if signed_by else (str(refusal), refusal.hint)
     return Offer(key, found.model, found.files, keyids, signed_by, *told)
 
