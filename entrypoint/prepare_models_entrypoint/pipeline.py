@@ -203,7 +203,7 @@ class _Run:
                 self._note_materials(fetched)
                 self._note_identity(fetched)
             with self._timed("inspect") as timing:
-                inspected = inspect(partial, converted.result["io"], self.runtime, work)
+                inspected = inspect(partial, converted.result["io"], self.runtime, work, self.model)
                 timing["peak_rss_bytes"] = inspected.peak_rss_bytes or timing["peak_rss_bytes"]
                 self.report["io"] = inspected.io
                 self.report["warnings"] += inspected.warnings

@@ -43,6 +43,14 @@ class DataType(enum.Enum):
     BOOL = 4
 
 
+registered: list[str] = []
+
+
+def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
+    registered.append(namespace)
+    return True
+
+
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
         self.logger: Any = logger
@@ -57,6 +65,13 @@ class Runtime:
             return None
         if "refused" in told:
             self.logger.log(ILogger.Severity.ERROR, told["refused"])
+            return None
+        if told.get("plugin") and not registered:  # as TensorRT 8.5.2 says of an engine with EfficientNMS_TRT
+            self.logger.log(
+                ILogger.Severity.ERROR,
+                "1: [pluginV2Runner.cpp::load::300] Error Code 1: Serialization (Serialization assertion creator "
+                "failed.Cannot deserialize plugin since corresponding IPluginCreator not found in Plugin Registry)",
+            )
             return None
         return Engine(told["engine"])
 

@@ -252,11 +252,10 @@ def test_where_errors_add_up_the_layers_that_err_most_stay_in_fp32(tmp_path: Pat
     findings = found(source, verify)
     assert findings is not None
     turns = {int(name.removeprefix("turn_")) for name in findings.keep if name.startswith("turn_")}
-    coarse = turns.intersection(planted.COARSE)
-    assert coarse in (turns, set(planted.COARSE))
-    assert 0 < len(turns) < 18
-    assert {f"drop_{index}" for index in coarse} <= set(findings.keep)
-    assert "moves an output by" in findings.keep[f"turn_{min(coarse)}"]
+    assert len(turns) < 12
+    assert bool(turns) == (gain > 20)  # less takes no layer: what is between them is enough
+    assert {f"drop_{index}" for index in planted.COARSE} <= set(findings.keep)
+    assert all("moves an output by" in findings.keep[f"turn_{index}"] for index in turns)
     assert findings.runs == 3
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
     assert verified(source, verify, Findings({}, "nothing kept"), tmp_path)["verdict"] == "failed"
@@ -292,8 +291,8 @@ def test_a_network_that_is_nothing_without_fp32_is_refused(place: Workplace) -> 
     verify = {"random": {"ranges": {"x": [-1, 1]}}}
     place.write({"name": "net", "source": "net.onnx", "precision": "fp16", "verify": verify})
     error = place.run().model("net")["error"]
-    assert error["code"] == "verification-failed"
-    assert "the first tensor that is more than 1 % off" in error["message"]
+    assert error["code"] == "precision-not-delivered"
+    assert "these have to stay in fp32: " in error["message"]
 
 
 def test_what_stays_in_fp32_is_found_in_the_branch_that_the_manifest_decides(place: Workplace) -> None:

@@ -148,7 +148,7 @@ def requested(tmp_path: Path, source: Path, *, no_gpu: str | None, precision: st
     request = {
         "model": model.to_dict(), "source": str(source), "plan": "model.plan", "work_dir": str(tmp_path),
         "cache_file": None, "module": "tensorrt_rtx", "gpu": "GPU double", "no_gpu": no_gpu, "by_flags": False,
-        "findings": None, "rescued": False, "timing_dir": str(tmp_path / "timing"),
+        "findings": None, "rescued": False, "own": True, "timing_dir": str(tmp_path / "timing"),
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
 
@@ -166,17 +166,27 @@ def test_samples_have_the_types_of_the_engines_inputs(tmp_path: Path, monkeypatc
         node.input[:] = ["wide" if name == half.graph.input[0].name else name for name in node.input]
     half.graph.node.insert(0, entry)
     onnx.save(half, str(tmp_path / "half.onnx"))
-    monkeypatch.setattr(runners, "engine_of", lambda plan, module: runners.Engine(object(), None))
-    monkeypatch.setattr(runners, "engine_runner", lambda engine, backend: engine_double(tmp_path / "half.onnx"))
+    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_runner", lambda *_: engine_double(tmp_path / "half.onnx"))
     made = requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
     assert (made["verdict"], made["candidate"]) == ("passed", "engine")
+
+
+def test_cudas_runtime_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def activate(_: object) -> None:
+        raise OSError("libcudart.so: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(EngineRunner, "activate_impl", activate)
+    with pytest.raises(VerifyError, match="libcudart") as caught:
+        compare(tmp_path, monkeypatch, 1.0)
+    assert caught.value.code == "verification-impossible"
 
 
 def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> Any:
     """Compare a network with a double of an engine that multiplies its answer by ``factor``."""
     source = networks.conv(tmp_path / "net.onnx")
-    monkeypatch.setattr(runners, "engine_of", lambda plan, module: runners.Engine(object(), None))
-    monkeypatch.setattr(runners, "engine_runner", lambda engine, backend: engine_double(source, factor))
+    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_runner", lambda *_: engine_double(source, factor))
     return requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
 
 

@@ -143,6 +143,22 @@ def test_a_cut_archive_is_truncated_wherever_it_ends(tmp_path: Path, name: str, 
     assert "truncated" in error.message
 
 
+@pytest.mark.parametrize("name", ["a.tar.bz2", "sparse.tar", "long.tar.gz"])
+def test_what_the_libraries_do_not_expect_is_an_invalid_archive(tmp_path: Path, name: str) -> None:
+    info = tarfile.TarInfo("m.onnx")
+    sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9" * 12}
+    info.size, info.pax_headers = len(MODEL), sparse if name == "sparse.tar" else {}
+    with tarfile.open(str(tmp_path / name), "w:gz" if name.endswith("gz") else "w") as archive:
+        if name == "long.tar.gz":  # a name that a reader keeps in memory, of which next to nothing is on the disk
+            header = tarfile.TarInfo("././@LongLink")
+            header.type, header.size = tarfile.GNUTYPE_LONGNAME, 64 << 20
+            archive.addfile(header, io.BytesIO(bytes(header.size)))
+        archive.addfile(info, io.BytesIO(MODEL))
+    if name == "a.tar.bz2":
+        (tmp_path / name).write_bytes(b"BZh9junk")
+    assert refusal(f"{tmp_path / name}!m.onnx", tmp_path).code == "archive-invalid"
+
+
 def test_a_cut_zip_is_truncated(tmp_path: Path) -> None:
     with zipfile.ZipFile(str(tmp_path / "a.zip"), "w") as archive:
         archive.writestr("m.onnx", MODEL)

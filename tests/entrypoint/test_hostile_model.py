@@ -123,7 +123,7 @@ def test_what_it_leaves_leads_those_nowhere_who_work_there_after_it(
     told = []
     for step in (
         lambda: build(tmp_path),
-        lambda: built_plan.load_engine(plan, work, own=True, module="tensorrt"),
+        lambda: built_plan.load_engine(plan, work, model=job(tmp_path), module="tensorrt"),
         lambda: comparison.verify(
             job(tmp_path), tmp_path / "models" / "net.onnx", plan,
             means=None, findings=None, runtime=RUNTIME, work_dir=work, cache_file=None, timing_dir=work, rescued=False,
@@ -218,10 +218,9 @@ def test_it_has_no_voice_of_its_own_in_the_events_of_a_run(tmp_path: Path, monke
 
 
 def test_only_a_file_of_its_own_is_taken_from_a_process(tmp_path: Path) -> None:
-    victim, target = tmp_path / "bashrc", tmp_path / "graph.onnx"
+    victim, made, target = (tmp_path / name for name in ("bashrc", "made", "graph.onnx"))
     victim.write_text(SECRET)
     for make in (os.symlink, os.link, lambda _, place: os.mkfifo(place)):
-        made = tmp_path / "made"
         make(str(victim), str(made))
         with pytest.raises(OSError, match="not a regular file"):
             take(made, target)

@@ -9,8 +9,11 @@ from typing import Any, Dict, Optional
 
 import pytest
 
+from prepare_models_entrypoint.contract.conversion import Plugin
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import Binding
+from prepare_models_entrypoint.errors import InspectError
 from prepare_models_entrypoint.inspect import built_plan, plan_file
 
 from .test_header import tensorrt
@@ -67,9 +70,9 @@ def test_code_in_an_engine_runs_only_if_it_was_built_here(tmp_path: Path) -> Non
     document = describe(tmp_path, engine=ENGINE, version_compatible=True)
     assert (document["runs_here"], document["io"]) == (False, None)
     plan = tmp_path / "model.plan"
-    for own in (False, True):
-        answer, _ = built_plan.load_engine(plan, tmp_path, own=own, module="tensorrt")
-        assert answer["why_not"] == (None if own else "engine_host_code_allowed is false")
+    for model, why_not in ((None, "engine_host_code_allowed is false"), (job(tmp_path), None)):
+        answer, _ = built_plan.load_engine(plan, tmp_path, model=model, module="tensorrt")
+        assert answer["why_not"] == why_not
 
 
 def test_a_loaded_engine_tells_bindings_profiles_memory_and_layers(tmp_path: Path) -> None:
@@ -150,12 +153,39 @@ def test_a_part_that_can_not_be_read_takes_no_other_along(tmp_path: Path) -> Non
     assert "layers: this engine has no inspector" in warning["message"]
 
 
+def built(folder: Path, model: ModelJob, **told: Any) -> built_plan.Inspected:
+    """Return what is read of an engine that was built here of a model."""
+    plan = folder / "model.plan"
+    plan.write_bytes(tensorrt() + json.dumps(told).encode("utf-8"))
+    network = [
+        Binding(name=each["name"], mode=each["mode"].lower(), dtype="float32", shape=[1], profiles=[], source="network")
+        for each in ENGINE["tensors"]
+    ]
+    return built_plan.inspect(plan, network, HERE, folder, model)
+
+
+def job(folder: Path, *plugins: Plugin) -> ModelJob:
+    return ModelJob(name="net", source="net.onnx", output_dir=str(folder), deploy_dir="", plugins=plugins)
+
+
+def test_an_engine_finds_the_plugins_of_the_standard_library(tmp_path: Path) -> None:
+    assert describe(tmp_path, engine=ENGINE, plugin=True)["runs_here"] is True
+    assert [binding["name"] for binding in built(tmp_path, job(tmp_path), engine=ENGINE, plugin=True).io] == ["x", "y"]
+
+
+def test_an_engine_is_loaded_with_the_plugins_that_it_was_built_with(tmp_path: Path) -> None:
+    library = tmp_path / "libplugin.so"
+    library.write_bytes(b"changed since the build")
+    with pytest.raises(InspectError, match=f"plugin library {library} can't be used: it has sha256"):
+        built(tmp_path, job(tmp_path, Plugin(file=str(library), sha256="0" * 64)), engine=ENGINE)
+
+
 def test_an_engine_that_a_program_built_is_good_where_no_module_loads_it(tmp_path: Path) -> None:
     plan = tmp_path / "model.plan"
     plan.write_bytes(tensorrt())
     network = [Binding(name="x", mode="input", dtype="float32", shape=[1], profiles=[], source="network")]
     here = {**HERE, "backend": None, "others": []}
-    found = built_plan.inspect(plan, network, here, tmp_path)  # type: ignore[arg-type]  # a copy with other values
+    found = built_plan.inspect(plan, network, here, tmp_path, job(tmp_path))  # type: ignore[arg-type]  # a copy with other values
     assert found.io == network
     assert [warning["code"] for warning in found.warnings] == ["engine-not-loadable-here"]
 

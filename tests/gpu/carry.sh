@@ -47,8 +47,9 @@ unpack() { # PIECES NAME TARGET
   cat "$pieces/$name"-* | tar xf - -C "$wheels"
   [ ! -e "$wheels/base.tar.xz" ] || { tar xJf "$wheels/base.tar.xz" -C "$target" && rm "$wheels/base.tar.xz"; }
   for wheel in "$wheels"/wheels/*.whl; do
-    [ ! -e "$wheel" ] || { python3 -m zipfile -e "$wheel" "$wheels" && rm "$wheel"; }
+    [ ! -e "$wheel" ] || { python3 -m zipfile -e "$wheel" "$wheels" && rm "$wheel"; } &
   done
+  wait
   local python
   python=$(ls "$target"/python/bin/python3.[0-9]* | grep -v - | head -1)
   export LD_LIBRARY_PATH=$target/python/lib:${LD_LIBRARY_PATH:-}

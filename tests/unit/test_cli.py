@@ -214,7 +214,7 @@ def test_a_missing_extra_is_a_sentence_with_the_command_that_brings_it(
 ) -> None:  # fmt: skip
     for module in [module for module in sys.modules if module.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]  # makes its import fail
+    monkeypatch.setitem(sys.modules, package, None)  # makes its import fail
     what, *packages = told
     assert main(command) == 3
     assert capsys.readouterr().err == (

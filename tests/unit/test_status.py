@@ -110,6 +110,14 @@ def test_a_version_compatible_engine_is_valid_in_later_ones(
     assert judged(tmp_path, ON_DESKTOP, now, builder=BuilderConfig(version_compatible=True)).state == state
 
 
+def test_an_engine_without_its_lean_runtime_is_for_its_own_major_version(tmp_path: Path) -> None:
+    """The lean runtime 10.16.1 said of one of 8.6: "old deserialization call on a newer plan file"."""
+    builder = BuilderConfig(version_compatible=True, exclude_lean_runtime=True)
+    later = replace(DESKTOP, versions={"tensorrt_lean": "10.16.1"})
+    assert judged(tmp_path, ON_DESKTOP, later, builder=builder).state == "valid"
+    assert again(tmp_path, replace(DESKTOP, versions={"tensorrt_lean": "11.0.0"})).state == "stale"
+
+
 def test_a_lean_runtime_loads_no_other_engines(tmp_path: Path) -> None:
     found = judged(tmp_path, ON_DESKTOP, replace(DESKTOP, versions={"tensorrt_lean": "10.16.1"}))
     assert found.reasons == [

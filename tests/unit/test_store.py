@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import subprocess
 import sys
@@ -196,6 +197,19 @@ def test_a_broken_memory_only_costs_a_reading(tmp_path: Path) -> None:
     for text in ("", "[]", '{"sha256": 5}', '{"sha256": {"x": 1}}'):
         (tmp_path / "digests.json").write_text(text, encoding="utf-8")
         assert Digests(tmp_path / "digests.json").of(tmp_path / "a") == digest(b"one")
+
+
+def test_a_broken_entry_only_costs_a_reading(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    broken: list[object] = [5, [], ["a"], [5, "f"], [[], 5], {}, "ab", None]
+    for entry in broken:
+        document = {"sha256": {str(file): entry}, "external_data": {str(file): entry}, "sources": {"id": entry}}
+        (tmp_path / "digests.json").write_text(json.dumps(document), encoding="utf-8")
+        known = Digests(tmp_path / "digests.json")
+        assert (known.of(file), known.of_source("id"), known.knows(file)) in (
+            (digest(b"one"), None, False), (digest(b"one"), None, True),
+        )  # fmt: skip
 
 
 def test_sources_are_remembered_with_their_time(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, cast
+from typing import Optional, Sequence, cast
 
+from ..contract.conversion import Plugin
+from . import plugins as libraries
 from .backend import Log, first, trt
 
 
@@ -19,14 +21,19 @@ class Loaded:
     runtime: trt.Runtime
 
 
-def load_engine(plan: Path, *, own: bool) -> Loaded:
+def load_engine(plan: Path, *, own: bool, plugins: Sequence[Plugin] = ()) -> Loaded:
     """Load an engine. Call it only if there is a GPU: without one, TensorRT may crash.
 
     Args:
         plan: the plan file.
         own: whether it was built here; only then may a lean runtime inside it (``version_compatible``) run.
+        plugins: the libraries that it was built with, in addition to the backend's own.
+
+    Raises:
+        ConvertError: ``plugin-invalid``.
     """
     log = Log()
+    libraries.load(plugins, trt, log)
     runtime = trt.Runtime(log)
     if own and hasattr(runtime, "engine_host_code_allowed"):
         runtime.engine_host_code_allowed = True

@@ -136,7 +136,8 @@ TABLE: Tuple[KnownMessage, ...] = (
         r"Unable to load library: libnvinfer_lean",
         "builder-option-unavailable",
         "a version-compatible engine carries TensorRT's lean runtime, which is not installed here",
-        "install the package tensorrt-lean of the same version, or add builder: {exclude_lean_runtime: true}",
+        "add builder: {exclude_lean_runtime: true}, or install NVIDIA's package libnvinfer-lean of that version (the "
+        "library in tensorrt-lean of PyPI has another name)",
     ),
     KnownMessage(r"No space left on device", "disk-full", "the disk is full"),
     KnownMessage(

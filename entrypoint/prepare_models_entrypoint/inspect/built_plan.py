@@ -12,6 +12,7 @@ from ..contract.backends import PRODUCTS, loader
 from ..contract.environment import RuntimeInfo
 from ..contract.files import pass_on
 from ..contract.identity import target
+from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.report import Binding, EngineDetails, WarningInfo
 from ..converters import layer_info
@@ -40,7 +41,7 @@ class Inspected:
     details: Optional[EngineDetails] = None
 
 
-def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path) -> Inspected:
+def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path, model: ModelJob) -> Inspected:
     """Read the plan's header, and its bindings from the engine if a GPU can load it, else from the network.
 
     Args:
@@ -48,6 +49,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
         network: bindings of the network definition that it was built from.
         runtime: backend and GPU of this environment.
         work_dir: private directory for the files of the child process.
+        model: what it was built from, with its plugins.
     """
     header = read_header(plan)
     warnings: List[WarningInfo] = []
@@ -59,7 +61,7 @@ def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_d
         text = f"no module of this Python loads engines of {PRODUCTS[header['format']]}: this one was not loaded"
         warnings.append(WarningInfo(code="engine-not-loadable-here", message=text, hint=hint))
         return Inspected(header, list(network), warnings, None)
-    answer, peak = load_engine(plan, work_dir, own=True, module=module["name"])
+    answer, peak = load_engine(plan, work_dir, model=model, module=module["name"])
     if answer["why_not"] is None:
         _same_names(network, answer["io"])
         _take_values(network, answer["io"])
@@ -84,17 +86,18 @@ def partly_unknown(answer: Answer) -> List[WarningInfo]:
     return [WarningInfo(code="engine-partly-unknown", message=text, hint=hint)]
 
 
-def load_engine(plan: Path, work_dir: Path, *, own: bool, module: str) -> "tuple[Answer, int]":
+def load_engine(plan: Path, work_dir: Path, *, model: Optional[ModelJob], module: str) -> "tuple[Answer, int]":
     """Return what the engine reports, or ``why_not``, and the peak memory in bytes of the process that loaded it.
 
     Args:
         plan: the plan file.
         work_dir: private directory for the files of the child process.
-        own: whether it was built here: code inside a foreign engine is never run.
+        model: what it was built from; None for a foreign engine, of which no code is run.
         module: name of the TensorRT module that loads it.
     """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
-    asked = {"plan": str(plan), "result": str(result), "parent": os.getpid(), "own": own, "module": module}
+    settings = model.to_dict() if model else None
+    asked = {"plan": str(plan), "result": str(result), "parent": os.getpid(), "model": settings, "module": module}
     pass_on(request, json.dumps(asked).encode("utf-8"))
     argv = command("inspect.engine_worker", str(request))
     ended = supervise(argv, log=log, on_line=lambda _: None, timeout_s=_TIMEOUT_S)

@@ -13,8 +13,10 @@ from .. import reach
 from ..confinement import confine
 from ..contract.backends import take
 from ..contract.files import pass_on
+from ..contract.job import ModelJob
 from ..contract.report import Binding, EngineDetails, Layer, ProfileShapes
 from ..converters import layer_info
+from ..errors import ConvertError
 from ..processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -39,15 +41,19 @@ def main(argv: Sequence[str]) -> int:
     die_with_parent(request["parent"])
     take(request["module"])
     work_dir = Path(request["result"]).parent
-    confine(reach.of(work_dir=work_dir, read=[request["plan"]]), private=work_dir)
-    pass_on(request["result"], json.dumps(_read(request["plan"], own=request["own"])).encode("utf-8"))
+    model = ModelJob.from_dict(request["model"]) if request["model"] else None
+    confine(reach.of(work_dir=work_dir, model=model, read=[request["plan"]]), private=work_dir)
+    pass_on(request["result"], json.dumps(_read(request["plan"], model)).encode("utf-8"))
     return 0
 
 
-def _read(plan: str, *, own: bool) -> Answer:
+def _read(plan: str, model: Optional[ModelJob]) -> Answer:
     from ..converters import engine_loading
 
-    loaded = engine_loading.load_engine(Path(plan), own=own)
+    try:
+        loaded = engine_loading.load_engine(Path(plan), own=model is not None, plugins=model.plugins if model else ())
+    except ConvertError as error:
+        return not_loaded(error.message)
     if loaded.engine is None:
         return not_loaded(loaded.why_not)
     engine = loaded.engine

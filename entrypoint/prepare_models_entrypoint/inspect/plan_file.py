@@ -64,7 +64,7 @@ def _from_record(record: Optional[ModelReport]) -> Document:
 def _load(file: Path, document: Document, record: Optional[ModelReport], here: RuntimeInfo, module: str) -> None:
     """Load the engine in a separate process and take from it everything that it reports."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
-        answer, _ = load_engine(file, Path(private), own=False, module=module)
+        answer, _ = load_engine(file, Path(private), model=None, module=module)
     if answer["why_not"] is not None:
         document["runs_here"] = False
         document["told"] = compatibility.explain(document["header"], record, here, answer["why_not"])

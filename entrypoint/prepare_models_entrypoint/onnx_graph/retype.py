@@ -117,16 +117,13 @@ class _Graph:
         self.copies: Dict[Tuple[str, str], str] = {}
 
     def rewrite(self) -> None:
-        for name in (name for name in self.scope.kinds if name not in self._made()):
-            self.full[name] = name
+        made = {name for node in self.graph.node for name in node.output}
+        self.full.update((name, name) for name in self.scope.kinds if name not in made)
         for node in list(self.graph.node):
             self._node(node)
         self._outer_outputs()
         del self.graph.node[:]
         self.graph.node.extend(self.nodes)
-
-    def _made(self) -> "set[str]":
-        return {name for node in self.graph.node for name in node.output}
 
     def _node(self, node: NodeProto) -> None:
         self.writer.at = node.name

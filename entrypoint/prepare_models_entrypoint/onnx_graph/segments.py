@@ -5,7 +5,7 @@ Nothing is optimized away, each node runs once per sample, and large weights are
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
@@ -13,6 +13,7 @@ from . import types, weights
 from .walk import bodies
 
 Values = Dict[str, Any]
+Change = Callable[[ModelProto], ModelProto]
 
 _SMALL = 1024  # elements of a weight that a graph may contain: some kernels require constants
 _FED = (
@@ -51,8 +52,17 @@ class Segments:
         """Return whether a segment can start there: not between nodes that pass on sequences."""
         return not self._sequences or not self._sequences[0] < start <= self._sequences[-1]
 
-    def advance(self, values: Values, start: int, end: int, *, observed: bool = False) -> Values:
+    def advance(
+        self, values: Values, start: int, end: int, *, observed: bool = False, once: Optional[Change] = None
+    ) -> Values:
         """Run nodes ``start`` to ``end`` (exclusive) on ``values``, which afterwards contains what later nodes read.
+
+        Args:
+            values: by name.
+            start: place of the first node.
+            end: place after the last node.
+            observed: whether to return all computed tensors.
+            once: changes these nodes, as a model, for this time only.
 
         Returns:
             All computed tensors if ``observed``, else those that later nodes read.
@@ -60,11 +70,14 @@ class Segments:
         if start == end:
             return {}
         key = (start, end, observed, tuple(self._shapes(values, start, end)))
-        if key not in self._made:
+        segment = self._made.get(key) if once is None else None
+        if segment is None:
             own = [name for node in self.nodes[start:end] for name in node.output if name]
             asked = [name for name in own if observed or self.is_read_after(name, end)]
-            self._made[key] = _Segment(self, range(start, end), values, asked)
-        found = self._made[key].run(values)
+            segment = _Segment(self, range(start, end), values, asked, once)
+        if once is None:
+            self._made[key] = segment
+        found = segment.run(values)
         values.update({name: value for name, value in found.items() if self._last.get(name, -1) >= end})
         for name in [name for name in values if self._last.get(name, -1) < end]:
             del values[name]
@@ -101,7 +114,10 @@ class Segments:
 class _Segment:
     """Some of the nodes as a separate model. numpy has no bfloat16: such values are passed as float32."""
 
-    def __init__(self, whole: Segments, indices: Sequence[int], values: Values, asked: Sequence[str]) -> None:
+    def __init__(
+        self, whole: Segments, indices: Sequence[int], values: Values, asked: Sequence[str],
+        change: Optional[Change] = None,
+    ) -> None:  # fmt: skip
         nodes = [whole.nodes[index] for index in indices]
         own = [name for node in nodes for name in node.output if name]
         read = sorted({name for index in indices for name in whole.reads[index]}.difference(own))
@@ -123,7 +139,8 @@ class _Segment:
             [_held(tensor) for tensor in stored if not _is_fed(tensor)],
         )
         versions = whole.model.opset_import
-        self._session = session(helper.make_model(graph, opset_imports=versions, ir_version=whole.model.ir_version))
+        model = helper.make_model(graph, opset_imports=versions, ir_version=whole.model.ir_version)
+        self._session = session(change(model) if change is not None else model)
 
     def _plain_name(self, name: str, kind: int) -> str:
         if kind == TensorProto.BFLOAT16:

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -32,7 +33,19 @@ if TYPE_CHECKING:
 _LONGEST_CHAIN = 20  # of hard links
 _LARGEST = 64 << 30
 _SHOWN = 12
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError)
+_LARGEST_HEADER = 1 << 20  # bytes of a long name or of attributes, which are read into memory
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+# What the libraries raise for bytes that they do not expect; also OSErrors without a number.
+_BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, ValueError,
+    LookupError, OverflowError,
+)  # fmt: skip
 
 
 def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Optional[str], store: Store) -> "Fetched":
@@ -84,6 +97,10 @@ def _copy(archive: Path, path: str, part: Part) -> None:
             _copy_tar_member(archive, path, part)
     except EOFError:
         raise _truncated(archive) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _invalid(archive, f"{type(error).__name__}: {error}") from None
     except _BROKEN as error:
         raise _invalid(archive, f"{type(error).__name__}: {error}") from None
 
@@ -189,6 +206,13 @@ class _Tar:
 
 class _Info(tarfile.TarInfo):
     """Records where the end-of-archive marker is read: an archive cut between two members has none."""
+
+    @classmethod
+    def frombuf(cls, buf: "Union[bytes, bytearray]", encoding: Optional[str], errors: str) -> "_Info":
+        info = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]  # None is the default
+        if info.type in _HEADERS and info.size > _LARGEST_HEADER:
+            raise tarfile.TarError(f"a name or attribute has {info.size} bytes")
+        return info
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Info":

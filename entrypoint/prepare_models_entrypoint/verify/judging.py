@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Protocol, Sequence, Set, Tuple
 
@@ -27,12 +28,14 @@ class Judgement:
 
     doubtful: outputs that come near a threshold or miss it. problems: missed thresholds, by output.
     error: the largest error of any output, relative to its range. calm: whether all are far from any threshold.
+    tolerable: the error up to which no output is doubtful.
     """
 
     doubtful: Set[str]
     problems: Mapping[str, Sequence[str]]
     error: float
     calm: bool = False
+    tolerable: float = math.inf
 
 
 def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
@@ -42,7 +45,7 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
     """
 
     def judged(pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> Judgement:
-        doubtful, problems, error, calm = set(), {}, 0.0, True
+        doubtful, problems, error, calm, tolerable = set(), {}, 0.0, True, math.inf
         for name in pairs[0][0]:
             limits = config.of_output(name, precision)
             metrics = OutputMetrics(name, limits.argmax_axis)
@@ -58,7 +61,8 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
             if missed:
                 problems[name] = missed
             error = max(error, metrics.of_range() or 0.0)
-        return Judgement(doubtful, problems, error, calm)
+            tolerable = min(tolerable, math.inf if limits.max_of_range is None else near * limits.max_of_range)
+        return Judgement(doubtful, problems, error, calm, tolerable)
 
     return judged
 

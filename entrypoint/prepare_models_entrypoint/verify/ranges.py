@@ -3,7 +3,7 @@
 The model runs once on each of a few samples, with every tensor observed. What overflows stays in fp32. Its narrow form
 is held against it; where that misses a threshold, the model runs once more, next to the narrow one, and shows where the
 error arises and how much has to stay in fp32 for it. Where errors only add up, layers are narrow one by one. What was
-found is tried before it is believed, on other samples, too.
+found is tried before it is believed, on other samples, too, and so is the plain narrow form: the worst sample counts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 
 from onnx import ModelProto
 
-from ..onnx_graph import graph, retype, rounding, weights
+from ..onnx_graph import graph, retype, rounding
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
@@ -29,11 +29,11 @@ SAMPLES = 2  # for measuring ranges; with the run beside the narrow model, the m
 _LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
+_BYTES_OF_LAYERS = 64 << 30  # the same, with single layers narrow, on each sample
 _BYTES_OF_TRIALS = 32 << 30  # the same, for samples beyond these
 _SHARE_OF_CALM = 0.25  # of these, where outputs are far from any threshold on the first samples
 _HELD_BYTES = 256 << 20  # of outputs of the source on these
-_REWRITING = 4  # bytes of tensors that take as long to compute as a byte of weights to rewrite
-_MOST_RUNS = 32  # with a few layers narrow, on each sample
+_MOST_RUNS = 128  # with a few layers narrow, on each sample
 _TRIALS = 3  # on these; each adds the sample that is furthest off
 _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs that only come near a threshold
 _MOST_LAYERS = 0.9  # in fp32, for a form that is right by far
@@ -113,12 +113,15 @@ def measure(
     """
     source.outputs()
     search = _Search(source, target, judge, {**_overflowing(source, target), **(keep or {})})
-    best = search.best(grow=grow)
-    for _ in range(_TRIALS if grow else 0):
-        if best.judgement.problems or not search.adds_what_fails(best):
+    form = search.tried(search.keep)
+    for trial in range(1 + _TRIALS if grow else 0):
+        failing = search.adds_what_fails(form)
+        if not failing and (trial or not form.judgement.doubtful):
             break
-        best = search.best(grow=True)
-    return Measured(best.keep, best.judgement, source.runs)
+        form = search.grown(search.tried(search.keep))
+        if form.judgement.problems:
+            break
+    return Measured(form.keep, form.judgement, source.runs)
 
 
 @dataclass
@@ -149,7 +152,6 @@ class _Search:
         nodes = list(graph.nodes(source.model))
         self.nodes, self.layers = len(nodes), {node.name for node in nodes if node.op_type in COMPUTE}
         self.forms = 0
-        self.weight_bytes = 4 * sum(map(weights.size, source.model.graph.initializer))
         self.spoilt: Optional[List[Spoilt]] = None
         self.spread: Optional[Spread] = None
         self.learnt = 0  # samples on which each layer was measured alone
@@ -179,14 +181,10 @@ class _Search:
         is_dear = computing > _SPARE * len(self.layers) or len(more) > _SPARE_NODES * self.nodes
         return _Form(keep, self.judge(pairs), worst, computing, is_dear)
 
-    def best(self, *, grow: bool) -> _Form:
-        """Return the form that keeps what overflows and, with ``grow``, what rounding spoils."""
-        first = self.tried(self.keep)
-        return self.grown(first) if grow and first.judgement.doubtful else first
-
     def adds_what_fails(self, form: _Form) -> bool:
-        """Try a form on the other samples; if any fails, add the one with the largest error to the samples."""
-        twin, worst = Segments(rounding.rounded(self._narrow(form.keep).model).model), 0.0
+        """Try a form on the other samples; if any fails by more than the known ones, add the worst to the samples."""
+        twin = Segments(rounding.rounded(self._narrow(form.keep).model).model)
+        worst = form.judgement.error if form.judgement.problems else 0.0
         failing: Optional[Tuple[Values, Values]] = None
         most = _BYTES_OF_TRIALS * (_SHARE_OF_CALM if form.judgement.calm else 1)
         many = int(most / max(1, self.source.observed_bytes))
@@ -200,6 +198,8 @@ class _Search:
 
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
+        if self.spread is not None:
+            return self._spread(first)
         if self.spoilt is None:
             self.spoilt = self._spoilt(first)
         spoilt = self.spoilt
@@ -209,7 +209,7 @@ class _Search:
             if not best.is_right() and not self._is_spent():
                 form = self._with(ways, spoilt, depths)
                 best, chosen = (form, depths) if form.merit() < best.merit() else (best, chosen)
-        for name in reversed(list(chosen)[-_DROPPED:]) if best.is_right() and len(chosen) > 1 else ():
+        for name in reversed(list(chosen)[-_DROPPED:]) if self._is_settled(best) and len(chosen) > 1 else ():
             fewer = {each: depth for each, depth in chosen.items() if each != name}
             form = self._with(ways, spoilt, fewer)
             if form.is_right() and form.is_dear <= best.is_dear:
@@ -217,23 +217,28 @@ class _Search:
         return best if self._is_settled(best) else self._spread(best)
 
     def _is_settled(self, form: _Form) -> bool:
-        """Return whether a form keeps little, or is right by far and still partly narrow: keeping less is riskier."""
-        if form.judgement.problems:
-            return False
-        return not form.is_dear or (form.judgement.calm and form.layers <= _MOST_LAYERS * len(self.layers))
+        """Return whether a form keeps few layers, or is right by far and still partly narrow: fewer are riskier."""
+        most = _MOST_LAYERS if form.judgement.calm else _SPARE
+        return not form.judgement.problems and form.layers <= most * len(self.layers)
 
     def _spread(self, best: _Form) -> _Form:
         """Return a form that keeps the layers whose errors add up, or ``best`` if that keeps less."""
         spread = self.spread = self.spread or Spread(self.source.model, self.keep)
+        right, kept = self.source.outputs(), self._kept(spread.between)
+        half_a_run = self.source.observed_bytes / SAMPLES / 2
+
+        def narrow(part: ModelProto) -> ModelProto:
+            return rounding.rounded(retype.retype(part, self.target, keep=kept, samples=True).model).model
+
         for index in range(self.learnt, len(self.source.feeds)):
             if index != best.worst and not self._compared(self.keep, [index]).doubtful:
                 continue  # it tells nothing of what has to stay
             spread.learn(
-                min(_MOST_RUNS, int(_BYTES / max(1, self.source.observed_bytes + self.weight_bytes * _REWRITING))),
-                lambda keep, index=index: self._compared(self._kept(keep), [index]).error,  # type: ignore[misc]
-            )
+                dict(self.source.feeds[index]), min(_MOST_RUNS, int(_BYTES_OF_LAYERS / max(1, half_a_run))), narrow,
+                lambda outputs, own=right[index]: self.judge([(own, outputs)], right).error,  # type: ignore[misc]
+            )  # fmt: skip
         self.learnt = len(self.source.feeds)
-        found = spread.settled(lambda keep: self._is_right(self._kept(keep)))
+        found = spread.settled(lambda keep: self._is_right(self._kept(keep)), best.judgement.tolerable)
         form = self.tried(self._kept(found)) if found is not None else best
         return form if form.merit() < best.merit() else best
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
 from ..contract.backends import loads_compatible_alone, take
 from ..contract.comparison import Latency
+from ..contract.conversion import Plugin
 from ..errors import VerifyError, missing
 
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0
@@ -81,12 +82,12 @@ class Engine:
     runtime: Any = None
 
 
-def engine_of(plan: Path, module: str, *, own: bool) -> Engine:
+def engine_of(plan: Path, module: str, *, own: bool, plugins: Sequence[Plugin]) -> Engine:
     """Load an engine with a TensorRT module. Call it only if there is a GPU: without one, TensorRT may crash."""
     take(module)
     from ..converters import engine_loading
 
-    loaded = engine_loading.load_engine(plan, own=own)
+    loaded = engine_loading.load_engine(plan, own=own, plugins=plugins)
     return Engine(loaded.engine, loaded.why_not, loaded)
 
 
@@ -102,7 +103,14 @@ class EngineRunner:
         self._types: Dict[str, Any] = {}
 
     def __enter__(self) -> "EngineRunner":  # noqa: PYI034  # Python 3.8 has no Self
-        self._runner.activate()
+        try:
+            self._runner.activate()
+        except OSError as error:
+            raise VerifyError(
+                "verification-impossible",
+                f"the engine can't be run: {error}",
+                hint="install CUDA's runtime library (nvidia-cuda-runtime from PyPI, or NVIDIA's CUDA image as base)",
+            ) from None
         known = self._runner.get_input_metadata(use_numpy_dtypes=False)
         self._types = {name: _numpy_type(name, value.dtype) for name, value in known.items()}
         return self

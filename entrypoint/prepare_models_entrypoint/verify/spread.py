@@ -1,26 +1,32 @@
 """Errors that add up over a network: which of its layers have to stay in fp32 for the outputs to be right.
 
-If no single node spoils an output, each layer is narrowed alone, with the nodes that follow it up to the next layer.
-Squares of such errors add up, so the layers that move an output most stay in fp32 until it is right.
+If no single node spoils an output, what is between the layers stays in fp32, which takes little time. Each layer is
+narrowed alone: the source runs up to there, the layer in fp16, and what follows in fp32 again. Squares of such errors
+add up, so the layers that move an output most stay in fp32 until it is right.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from ..onnx_graph import bisection
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.operators import FOLLOW
-from ..onnx_graph.walk import with_bodies
+from ..onnx_graph.segments import Change, Segments, Values
+from ..onnx_graph.walk import bodies, with_bodies
 
-_LEAST_SHARE = 0.25  # of the layers that have to become narrow
+_LEAST_SHARE = 0.1  # of the layers that have to become narrow
+_BETWEEN = "between layers, where errors add up, it takes little time"
+_STEP = 64  # nodes that run at a time
 _IDLE = FOLLOW | {"Constant"}
 
 
 class Spread:
-    """Layers of a model, each with the nodes that follow it, and how far each alone moves an output at most.
+    """Layers of a model, and how far each alone moves an output at most. between: the other nodes, with the reason.
+
+    Without layers that compute, every node counts as one.
 
     Args:
         model: the source.
@@ -28,46 +34,90 @@ class Spread:
     """
 
     def __init__(self, model: ModelProto, kept: Mapping[str, str]) -> None:
-        self._members: Dict[str, List[str]] = {}
-        name = ""
-        for node in model.graph.node:
-            if node.op_type in _IDLE or node.name in kept:
-                continue
-            if not name or node.op_type in COMPUTE:
-                name = node.name
-            self._members.setdefault(name, []).extend(with_bodies(node))
-        self._alone = dict.fromkeys(self._members, 0.0)
-        self._too_few = 0
+        self._source = Segments(model)
+        self.between: Dict[str, str] = {}
+        self._layers: Dict[str, Tuple[int, int]] = {}
+        free = [(place, node) for place, node in enumerate(self._source.nodes) if node.name not in kept]
+        computing = any(_computes(node) for _, node in free)
+        for place, node in free:
+            if computing and not _computes(node):
+                self.between.update(dict.fromkeys(with_bodies(node), _BETWEEN) if node.op_type not in _IDLE else {})
+            elif self._source.can_start(place):
+                self._layers[node.name] = place, self._source.end(place, place + 1)
+        self._alone = dict.fromkeys(self._layers, 0.0)
+        self._too_few = -1
 
-    def learn(self, runs: int, moved: Callable[[Mapping[str, str]], float]) -> None:
+    def learn(self, feed: Values, runs: int, narrow: Change, moved: Callable[[Values], float]) -> None:
         """Learn how far each layer moves an output on a sample: a layer with hardly any error on one may spoil another.
 
         Args:
-            runs: how many narrow forms may be tried for it.
-            moved: returns the error of an output relative to its range, with these nodes in fp32.
+            feed: the sample.
+            runs: how often layers may be narrowed for it; each takes about half a run of the model.
+            narrow: narrows some of the model's nodes.
+            moved: returns the error of outputs relative to their range.
         """
-        names = list(self._members)
-        found = bisection.alone(names, runs, lambda group: moved(self._of([n for n in names if n not in group])))
+        walk = _Walk(self._source, feed, narrow)
+        found = bisection.alone(
+            list(self._layers), runs,
+            lambda group: moved(walk.outputs(self._layers[group[0]][0], self._layers[group[-1]][1])),
+        )  # fmt: skip
         self._alone = {name: max(by, found[name]) for name, by in self._alone.items()}
 
-    def settled(self, is_right: Callable[[Mapping[str, str]], bool]) -> Optional[Dict[str, str]]:
+    def settled(self, is_right: Callable[[Mapping[str, str]], bool], tolerable: float) -> Optional[Dict[str, str]]:
         """Return what stays in fp32, with reasons; None if too much would have to.
 
         Later calls, with more samples, don't try fewer layers again.
 
         Args:
             is_right: whether the outputs are right with these nodes in fp32.
+            tolerable: error of an output relative to its range that is right.
         """
         worst = sorted(self._alone, key=lambda name: -self._alone[name])
         most = int(len(worst) * (1 - _LEAST_SHARE))
-        count = bisection.fewest(self._too_few, most + 1, lambda number: is_right(self._of(worst[:number])))
+        expected = bisection.expected([self._alone[name] for name in worst], tolerable)
+        low = min(max(self._too_few, expected - 2), most)
+        count = bisection.fewest(low, most + 1, lambda number: is_right(self._of(worst[:number])))
         self._too_few = count - 1
         return self._of(worst[:count]) if count <= most else None
 
     def _of(self, names: Sequence[str]) -> Dict[str, str]:
-        """Return the nodes of some layers, with reasons."""
-        return {
-            node: f"rounding from {name!r} on moves an output by {self._alone[name]:.2%} of its range"
-            for name in names
-            for node in self._members[name]
-        }
+        """Return the nodes of some layers and those between all layers, with reasons."""
+        kept = dict(self.between)
+        for name in names:
+            why = f"rounding in {name!r} moves an output by {self._alone[name]:.2%} of its range"
+            kept.update(dict.fromkeys(with_bodies(self._source.nodes[self._layers[name][0]]), why))
+        return kept
+
+
+class _Walk:
+    """Runs a model on a sample with some of its nodes narrow, from the values that the source has before them."""
+
+    def __init__(self, model: Segments, feed: Values, narrow: Change) -> None:
+        self._model, self._feed, self._narrow = model, feed, narrow
+        self._values, self._at = dict(feed), 0
+
+    def outputs(self, start: int, end: int) -> Values:
+        """Return the outputs with nodes ``start`` to ``end`` (exclusive) narrow."""
+        if start < self._at:
+            self._values, self._at = dict(self._feed), 0
+        self._run(self._values, self._at, start)
+        self._at, values = start, dict(self._values)
+        self._model.advance(values, start, end, once=self._narrow)
+        self._run(values, end, len(self._model.nodes))
+        return self._model.results(values)
+
+    def _run(self, values: Values, start: int, end: int) -> None:
+        """Run nodes in fp32, most of them in segments that can be used again."""
+        while start < end:
+            stop = min(end, self._model.end(start, (start // _STEP + 1) * _STEP))
+            whole = start % _STEP == 0 and (stop % _STEP == 0 or stop == len(self._model.nodes))
+            self._model.advance(values, start, stop, once=None if whole else _same)
+            start = stop
+
+
+def _computes(node: NodeProto) -> bool:
+    return node.op_type in COMPUTE or any(_computes(inner) for body in bodies(node) for inner in body.node)
+
+
+def _same(model: ModelProto) -> ModelProto:
+    return model

@@ -124,7 +124,12 @@ class Comparison:
     def _candidate(self, stack: contextlib.ExitStack) -> _Candidate:
         why_not = self.request["no_gpu"]
         if why_not is None:
-            loaded = runners.engine_of(Path(self.request["plan"]), self.request["module"], own=self.request["own"])
+            loaded = runners.engine_of(
+                Path(self.request["plan"]),
+                self.request["module"],
+                own=self.request["own"],
+                plugins=self.model.plugins,
+            )
             if loaded.engine is not None:
                 engine = runners.engine_runner(loaded.engine, self.request["module"])
                 return _Candidate("engine", f"the engine on {self.request['gpu']}", engine, loaded)

@@ -20,8 +20,8 @@ from ..support.file_digests import Digests
 from .planner import PLAN
 
 VALID, STALE, UNCHECKED = STATES = ("valid", "stale", "unchecked")
-# The newest TensorRT that loads version-compatible engines of each; from the guides of 10.16 and 11.1 on version
-# compatibility.
+# The newest TensorRT that loads version-compatible engines of each, by the runtime that they carry; from the guides of
+# 10.16 and 11.1 on version compatibility. Without it, the lean runtime 10.16.1 refused an engine of 8.6 on an H200.
 _NEWEST_LOADER = {8: 10, 9: 10, 10: 11}
 _LATER = "12.0"  # TensorRT-RTX engines for this compute capability run on later ones, too
 
@@ -155,7 +155,8 @@ def _loads(built: str, found: str, builder: Mapping[str, object]) -> bool:
     one, other = version(built), version(found)
     shared = min(len(one), len(other))
     if builder.get("version_compatible"):
-        return one[:shared] <= other[:shared] and other[0] <= _NEWEST_LOADER.get(one[0], one[0])
+        newest = one[0] if builder.get("exclude_lean_runtime") else _NEWEST_LOADER.get(one[0], one[0])
+        return one[:shared] <= other[:shared] and other[0] <= newest
     return one[:shared] == other[:shared]
 
 

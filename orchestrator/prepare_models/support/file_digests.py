@@ -114,7 +114,8 @@ class Digests:
             found = json.loads(self._file.read_text(encoding="utf-8"))
             with self._guard:
                 for kind, known in self._known.items():
-                    known.update({**found.get(kind, {}), **known})
+                    read = {name: each for name, each in found.get(kind, {}).items() if _is_sound(kind, each)}
+                    known.update({**read, **known})
 
     def save(self) -> None:
         """Add new digests to the file, and drop those of deleted files; failures to do so are ignored."""
@@ -163,6 +164,18 @@ class Digests:
 def open_digests() -> Digests:
     """Return the digests known on this machine, stored under the cache directory."""
     return Digests(contents_dir() / "digests.json")
+
+
+def _is_sound(kind: str, entry: object) -> bool:
+    """Return whether an entry of the file has the form that this module gives it: a bit of the file may have turned."""
+    match kind, entry:
+        case "sources", [str(), int() | float()]:
+            return True
+        case "sha256", [list(), str()]:
+            return True
+        case "external_data", [list(), list(names)]:
+            return all(isinstance(name, str) for name in names)
+    return False
 
 
 def _state(path: str) -> State:
