@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import resource
 import time
@@ -15,7 +16,7 @@ from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
 from .contract.external_errors import ExternalDataError
-from .contract.files import partial_file, read_small, sha256_file, take, write_own
+from .contract.files import partial_file, read_small, sha256_file, sync_file, take, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
 from .contract.report import (
@@ -42,6 +43,7 @@ from .contract.workspace import work_dir
 from .converters.convert import Converted, convert
 from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
+from .converters.request import SYNC
 from .download.fetch import Fetched, fetch
 from .errors import ConvertError, StageError, VerifyError, from_external_data, from_os_error
 from .events import Events
@@ -170,21 +172,25 @@ class _Run:
         cache = fetched.get("calibration_cache")
         self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
-        def on_progress(data: Mapping[str, object]) -> None:
+        def meanwhile() -> None:
             for file in () if check_only else fetched.values():
                 file.digest.start()  # the build process has started, so there may be threads here now
+            if not check_only:
+                importlib.import_module(f"{__package__}.consumers.lint")
+
+        def on_progress(data: Mapping[str, object]) -> None:
             self._progress(data)
+            if data["phase"] == SYNC:
+                sync_file(plan)  # most of it, while the build process frees its memory
 
         return convert(
             self.model, fetched["model"].path, plan,
-            work_dir=work, runtime=self.runtime, on_progress=on_progress,
+            work_dir=work, runtime=self.runtime, on_progress=on_progress, on_start=meanwhile,
             cache_file=cache.path if cache else None, timing_dir=self._timing_dir,
             check_only=check_only, graph=graph, attempts=self.report["attempts"],
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
-        from .consumers import lint  # large, and not needed if nothing is published
-
         source = fetched["model"]
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
@@ -206,16 +212,19 @@ class _Run:
                 self._prove_precision(inspected)
             if self._settled().judged is not None and "verify" in self.job.stages:
                 cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
-                self._judge(fetched, partial, work, cache or _made_cache(work))
+                self._judge(fetched, partial, work, cache or calibration_cache.made(work))
             self.report["engine"] = Engine(
                 path=str(Path(self.model.deploy_dir) / PLAN),
                 bytes=converted.result["engine_bytes"],
                 sha256=converted.result["engine_sha256"],
                 header=dict(inspected.header),
             )
+            from .consumers import lint  # large: imported while others build, and not if nothing is published
+
             self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT
             self._keep_calibration(work)
+            sync_file(partial)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     @property
@@ -270,7 +279,7 @@ class _Run:
         self.rescued, self.own = _was_rescued(record["warnings"]), record["origin"] is None
         self.model = dataclasses.replace(self.model, verify=self.model.judged or VerifyConfig())
         cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
-        self._verify(fetched, self.output_dir / PLAN, work, cache or _made_cache(self.output_dir))
+        self._verify(fetched, self.output_dir / PLAN, work, cache or calibration_cache.made(self.output_dir))
 
     def _note_conversion(self, converted: Converted) -> None:
         result = converted.result
@@ -297,7 +306,7 @@ class _Run:
 
     def _keep_calibration(self, work: Path) -> None:
         """Keep a cache that was made from samples next to the engine, for the next build and for other machines."""
-        made = _made_cache(work)
+        made = calibration_cache.made(work)
         if made is not None:
             write_own(
                 self.output_dir / calibration_cache.FILE,
@@ -380,9 +389,3 @@ class _Run:
 def _was_rescued(warnings: Sequence[WarningInfo]) -> bool:
     """Return whether a model was rewritten to be buildable."""
     return any(warning["code"] == REWRITING for warning in warnings)
-
-
-def _made_cache(folder: Path) -> Optional[Path]:
-    """Return the calibration cache that was made from samples, or None. A link would lead past the confinement."""
-    made = folder / calibration_cache.FILE
-    return made if made.is_file() and not made.is_symlink() else None

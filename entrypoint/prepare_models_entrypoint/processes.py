@@ -13,7 +13,20 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Set, Type, TypeVar
+from typing import (
+    BinaryIO,
+    Callable,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    Type,
+    TypeVar,
+)
 
 from .contract import schema
 from .contract.codec import ContractError
@@ -116,39 +129,58 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
         finally:
             os.close(writer)
         child.returncode = -signal.SIGKILL  # reaped here, so Popen should not wait for it again
-        ended = _attend(child.pid, _ALL_SILENT.lines(lines), on_line, timeout_s, strays)
+        (ended,) = _attend([child.pid], _ALL_SILENT.lines(lines), on_line, timeout_s, strays)
         child.returncode = ended.exit_code
         return ended
 
 
 def supervise_fork(
-    work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
-    silence: Silence = _ALL_SILENT,
-) -> Ended:  # fmt: skip
+    work: Callable[[int], int], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float]
+) -> Ended:
     """Like ``supervise``, for a function of this package: its process is a fork of this one.
 
     This process must not have other threads when it is called. ``work`` gets the descriptor and returns the status.
-    ``silence``: called while no lines come.
+    """
+    return supervise_forks([work], log=log, on_line=on_line, timeout_s=timeout_s)[0]
+
+
+def supervise_forks(
+    works: Sequence[Callable[[int], int]], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
+    silence: Silence = _ALL_SILENT, on_start: Callable[[], None] = lambda: None,
+) -> List[Ended]:  # fmt: skip
+    """Do several works at once, each as ``supervise_fork`` does it; what ends one of them early ends all of them.
+
+    Args:
+        works: they share the descriptor, so a line should have less than 4096 bytes.
+        log: receives the output of all.
+        on_line: called with each line. What it raises ends all and is raised.
+        timeout_s: seconds until all are killed.
+        silence: called while no lines come.
+        on_start: called once when all have started.
     """
     strays = Strays()
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _serve(work, writer, log)
+    children: List[int] = []
+    for work in works:
+        group = children[0] if children else 0
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _serve(work, writer, log, group)
+        children.append(child)
+        with contextlib.suppress(OSError):
+            os.setpgid(child, group)  # the child does the same, whichever is first
     os.close(writer)
     with os.fdopen(reader, "rb") as lines:
-        with contextlib.suppress(OSError):
-            os.setpgid(child, child)  # the child does the same, whichever is first
-        return _attend(child, silence.lines(lines), on_line, timeout_s, strays)
+        return _attend(children, silence.lines(lines), on_line, timeout_s, strays, on_start=on_start)
 
 
-def _serve(work: Callable[[int], int], writer: int, log: Path) -> NoReturn:
+def _serve(work: Callable[[int], int], writer: int, log: Path, group: int) -> NoReturn:
     """Do a forked child's work and end the process, whatever happens."""
     status = 1
     try:
         with contextlib.suppress(OSError):
-            os.setpgid(0, 0)
+            os.setpgid(0, group)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         for target, path, flags in ((0, os.devnull, os.O_RDONLY), (1, str(log), _APPEND), (2, str(log), _APPEND)):
@@ -198,30 +230,38 @@ class Strays:
 
 
 def _attend(
-    child: int, lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float], strays: Strays
-) -> Ended:
-    nonsense = None
+    children: Sequence[int], lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float],
+    strays: Strays, *, on_start: Callable[[], None] = lambda: None,
+) -> List[Ended]:  # fmt: skip
+    group, nonsense = children[0], None
     try:
-        with _deadline(child, timeout_s, strays) as expired:
+        with _deadline(group, timeout_s, strays) as expired:
+            on_start()
             try:
                 for line in lines:
                     on_line(line)
             except ContractError as error:
                 nonsense = str(error)
-                os.killpg(child, signal.SIGKILL)
-            # It is reaped after the deadline is cancelled: until then its id can't be reused by another process.
-            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+                os.killpg(group, signal.SIGKILL)
+            # They are reaped after the deadline is cancelled: until then no other process can have their ids.
+            for child in children:
+                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        os.killpg(group, signal.SIGKILL)
+        for child in children:
+            os.waitpid(child, 0)
         strays.end()
         raise
-    _, status, usage = os.wait4(child, 0)
+    ended = [_ended(child, nonsense, expired=expired.is_set()) for child in children]
     strays.end()
+    return ended
+
+
+def _ended(child: int, nonsense: Optional[str], *, expired: bool) -> Ended:
+    _, status, usage = os.wait4(child, 0)
     exit_code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     killer = signal.Signals(-exit_code) if exit_code < 0 else None
-    timed_out = expired.is_set() and killer == signal.SIGKILL
-    return Ended(exit_code, killer, timed_out, usage.ru_maxrss * 1024, nonsense)
+    return Ended(exit_code, killer, expired and killer == signal.SIGKILL, usage.ru_maxrss * 1024, nonsense)
 
 
 @contextlib.contextmanager

@@ -274,3 +274,23 @@ def test_builds_give_way_to_what_matters_more(place: Workplace) -> None:
             time.sleep(0.02)
     assert process.returncode == 0
     assert ("prepare-build", 19, "1000") in seen
+
+
+def test_a_model_that_nobody_judged_is_not_published(place: Workplace) -> None:
+    networks.conv(place.folder / "net.onnx")
+    place.write({"name": "net", "source": "net.onnx"})
+    killed = False
+    command = place.command("--quiet")
+    with subprocess.Popen(command, env=place.environment(), cwd=place.folder, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            with contextlib.suppress(OSError):  # one has ended meanwhile
+                for each in below(process.pid):
+                    if (each / "comm").read_text().strip() == "prepare-judge":
+                        os.kill(int(each.name), signal.SIGSEGV)
+                        killed = True
+            time.sleep(0.002)
+    assert killed
+    assert process.returncode == 1
+    (model,) = json.loads((place.models_dir / "report.json").read_text(encoding="utf-8"))["models"]
+    assert model["error"]["code"] == "build-crashed"
+    assert not (place.models_dir / "net").exists()

@@ -66,6 +66,13 @@ def test_weights_left_in_the_file_change_no_verdict_wherever_they_lie(tmp_path: 
         assert is_mapped
 
 
+def test_weights_left_in_the_file_give_the_same_engine(tmp_path: Path) -> None:
+    models = [write(tmp_path / f"{operator}.onnx", operator, shift=1) for operator in OPERATORS]
+    for whole, in_place, is_mapped, *_ in verdicts.of(models, "--build"):
+        assert in_place == whole
+        assert is_mapped
+
+
 def test_a_damaged_model_is_refused_in_the_words_of_the_whole_file(tmp_path: Path) -> None:
     whole_file = networks.conv(tmp_path / "whole.onnx", channels=700).read_bytes()
     chance, models = random.Random(7), [tmp_path / f"{index}.onnx" for index in range(ROUNDS)]

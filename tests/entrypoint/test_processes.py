@@ -13,7 +13,7 @@ from typing import Callable
 
 import pytest
 
-from prepare_models_entrypoint.processes import Ended, Silence, supervise, supervise_fork, tail
+from prepare_models_entrypoint.processes import Ended, Silence, supervise, supervise_fork, supervise_forks, tail
 
 from .children import alive, eventually, first_line, kill, start
 
@@ -222,9 +222,53 @@ def test_silence_is_told_until_a_line_breaks_it(log: Path) -> None:
         if len(silences) == 3:
             os.write(writer, b".")
 
-    ended = supervise_fork(child, log=log, on_line=lines.append, timeout_s=60, silence=Silence(0.05, hear))
+    (ended,) = supervise_forks([child], log=log, on_line=lines.append, timeout_s=60, silence=Silence(0.05, hear))
     os.close(reader)
     os.close(writer)
     assert ended.exit_code == 0
     assert lines == [b"one\n", b"two\n", b"three"]
     assert len(silences) >= 3
+
+
+def test_works_report_together_and_each_has_its_own_end(log: Path) -> None:
+    def dies(events: int) -> int:
+        os.write(events, b"one\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return 0
+
+    def outlives_it(events: int) -> int:
+        time.sleep(0.2)
+        os.write(events, b"two\n")
+        return 3
+
+    lines: list[bytes] = []
+    first, second = supervise_forks([dies, outlives_it], log=log, on_line=lines.append, timeout_s=60)
+    assert lines == [b"one\n", b"two\n"]
+    assert (first.signal, second.exit_code, second.signal) == (signal.SIGSEGV, 3, None)
+
+
+@pytest.mark.parametrize("sleeper", [0, 1])
+def test_a_line_that_is_refused_ends_all_works(log: Path, sleeper: int) -> None:
+    def sleeps(events: int) -> int:
+        os.write(events, f"{os.getpid()}\n".encode())
+        time.sleep(60)
+        return 0
+
+    def talks(events: int) -> int:
+        time.sleep(0.2)
+        os.write(events, b"no\n")
+        return 0
+
+    pids: list[int] = []
+
+    def on_line(line: bytes) -> None:
+        if line == b"no\n":
+            raise ValueError("refused")
+        pids.append(int(line))
+
+    works = [talks, talks]
+    works[sleeper] = sleeps
+    with pytest.raises(ValueError, match="refused"):
+        supervise_forks(works, log=log, on_line=on_line, timeout_s=60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)

@@ -154,6 +154,12 @@ def sync(stream: BinaryIO) -> None:
     os.fsync(stream.fileno())
 
 
+def sync_file(path: PathLike) -> None:
+    """Flush to the disk what another process wrote to a file; a link is not followed."""
+    with naming(path), open_regular(path, follow=False) as stream:
+        os.fsync(stream.fileno())
+
+
 def replace(partial: PathLike, target: PathLike) -> None:
     """Rename ``partial`` to ``target``, durably.
 

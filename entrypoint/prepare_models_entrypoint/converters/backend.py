@@ -30,7 +30,10 @@ else:
         raise ImportError("neither tensorrt nor tensorrt_rtx is installed")
     trt = importlib.import_module(_name)
 
-__all__ = ["LOG", "Log", "Network", "dims", "dtype_name", "first", "flag_names", "info", "trt", "weakly_typed"]
+__all__ = [
+    "LOG", "Log", "Network", "dims", "dtype_name", "first", "flag_names", "info", "needs_no_gpu", "trt",
+    "weakly_typed",
+]  # fmt: skip
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -60,6 +63,11 @@ def info() -> BackendInfo:
 def weakly_typed() -> bool:
     """Return whether precision is chosen by builder flags (TensorRT 8 to 10) rather than by the types in the graph."""
     return hasattr(trt.BuilderFlag, "FP16")
+
+
+def needs_no_gpu() -> bool:
+    """Return whether this backend builds without running anything on a GPU, so a check may begin a build."""
+    return hasattr(trt, "ComputeCapability")
 
 
 def flag_names() -> List[str]:
@@ -92,7 +100,15 @@ LOG = Log()  # the backend would ignore a second one
 class Network:
     """A parsed model. Keeps every object of the backend alive: a dropped network crashes the parser."""
 
-    def __init__(self, onnx: Path, source: Path, *, strongly_typed: bool, check_only: bool = False) -> None:
+    def __init__(self, onnx: Path, source: Path, *, strongly_typed: bool, in_place: bool) -> None:
+        """Parse a model.
+
+        Args:
+            onnx: the file to parse.
+            source: the original model, for errors.
+            strongly_typed: whether the types of the graph decide the precision.
+            in_place: whether weights may stay in the file, where they are not aligned, if the parser can do that.
+        """
         self.log = LOG
         try:
             self.builder = trt.Builder(self.log)
@@ -107,7 +123,7 @@ class Network:
         before = len(self.log.warnings)
         self.log.errors.clear()  # errors of an earlier network, before rewriting, don't concern this one
         self._begin(strongly_typed=strongly_typed)
-        if check_only and hasattr(self.parser, "load_initializer"):
+        if in_place and hasattr(self.parser, "load_initializer"):
             self.weights = weights_in_place.parse(self.parser, onnx)
             if self.weights is None:
                 self._begin(strongly_typed=strongly_typed)

@@ -10,7 +10,7 @@ from ..contract.report import ProfileShapes
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache
-from .backend import Network, info, trt
+from .backend import Network, info, needs_no_gpu, trt
 from .converter import Progress
 from .messages import from_builder_log
 from .request import BuildRequest
@@ -75,7 +75,7 @@ class Builder:
 
     def _turn(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
         """Return a context that holds the GPU's lock, for a backend that times kernels on it."""
-        directory = None if rehearsed() else self.request.timing_dir
+        directory = None if needs_no_gpu() else self.request.timing_dir
         return gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
 
     def rehearse(self, *, whole: bool) -> bool:
@@ -84,7 +84,7 @@ class Builder:
         The backend must need no GPU to build, and report progress. Sizes and types are checked in milliseconds; then
         the build is cancelled, unless ``whole`` is set, which also shows what the compiler refuses.
         """
-        if not rehearsed() or not hasattr(trt, "IProgressMonitor"):
+        if not needs_no_gpu() or not hasattr(trt, "IProgressMonitor"):
             return False
         rehearsal = _rehearsal(whole=whole)
         self.config.progress_monitor = rehearsal
@@ -96,11 +96,6 @@ class Builder:
 
 def _plan(network: Network, config: trt.IBuilderConfig) -> Optional[trt.IHostMemory]:
     return cast("Optional[trt.IHostMemory]", network.builder.build_serialized_network(network.definition, config))
-
-
-def rehearsed() -> bool:
-    """Return whether this backend builds without running anything on a GPU, so a check may begin a build."""
-    return hasattr(trt, "ComputeCapability")
 
 
 def _calibrator(cache: Optional[CalibrationCache]) -> Any:

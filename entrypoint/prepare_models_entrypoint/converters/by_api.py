@@ -8,12 +8,12 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
-from ..contract.files import naming, sync
+from ..contract.files import naming
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
@@ -26,7 +26,7 @@ from .attempts import Attempt
 from .converter import Progress
 from .precision import Evidence, check_flags, prove, rule, unmatched
 from .ranges import settle
-from .request import BuildRequest, BuildResult
+from .request import PARSE, SYNC, BuildRequest, BuildResult
 
 if TYPE_CHECKING:
     from .backend import Network, trt
@@ -52,7 +52,8 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     result["backend"] = info
     _check_options(request, result)
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
-    well_formed.check(source)
+    if request.verdict is None:
+        well_formed.check(source)
     cache = _cache(request, progress)
     settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
     attempt = _Attempt(settled, cache, progress, None, weights)
@@ -152,7 +153,8 @@ class _Attempt(Attempt):
                 plan = builder.build(built.calibrator, progress=self.progress)
             result["warnings"] += messages.from_builder_warnings(network.warnings())
         self.progress("write", 0, 0)
-        result["engine_bytes"], result["engine_sha256"] = write_plan(plan, request.plan)
+        written = write_plan(plan, request.plan, lambda: self.progress(SYNC, 0, 0))
+        result["engine_bytes"], result["engine_sha256"] = written
         return result
 
     def _check_declared(self, bindings: List[Binding]) -> None:
@@ -186,13 +188,16 @@ class _Attempt(Attempt):
 
         request, model = self.request, self.request.model
         source, weakly = Path(request.source), _weakly(model.builder)
+        in_place = (
+            request.check_only or backend.needs_no_gpu()
+        )  # how builders read weights that go to a GPU is not known
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
         if as_it_is and (weakly or model.precision == "fp32"):
             self._keep(source)
-            self.progress("parse", 0, 0)
+            self.progress(PARSE, 0, 0)
             with refused.located(source, source):
                 well_formed.check_loops(source, source)
-                network = backend.Network(source, source, strongly_typed=not weakly, check_only=request.check_only)
+                network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
             return
         from ..onnx_graph.typed_model import prepared
@@ -209,9 +214,9 @@ class _Attempt(Attempt):
         ) as typed, refused.located(typed.path, source):
             result["rewritten"] = typed.path != source
             self._keep(typed.path)
-            self.progress("parse", 0, 0)
+            self.progress(PARSE, 0, 0)
             well_formed.check_loops(typed.path, source)
-            network = backend.Network(typed.path, source, strongly_typed=not weakly, check_only=request.check_only)
+            network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
             result["warnings"] += typed.warnings
             if weakly:
                 yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
@@ -328,8 +333,11 @@ def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShap
     return bindings
 
 
-def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
-    """Write the plan and flush it to the disk; return its size in bytes and its sha256, computed meanwhile."""
+def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":
+    """Write the plan, and return its size in bytes and its sha256, computed meanwhile.
+
+    ``on_written``: called when it can be flushed to the disk, which this function leaves to others.
+    """
     view, digest = memoryview(plan), hashlib.sha256()
     hashing = threading.Thread(target=digest.update, args=(view,))
     hashing.start()
@@ -337,7 +345,7 @@ def write_plan(plan: trt.IHostMemory, path: str) -> "tuple[int, str]":
         with naming(path), open(path, "wb") as stream:
             # a single write of hundreds of megabytes takes several times as long
             stream.writelines(view[start : start + _WRITE_CHUNK] for start in range(0, len(view), _WRITE_CHUNK))
-            sync(stream)
+        on_written()
     finally:
         hashing.join()
     return len(view), digest.hexdigest()

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Optional, Tuple
 
-from ..contract import converters, event, extras, schema
+from ..contract import converters, event, extras
 from ..contract.environment import RuntimeInfo
 from ..contract.files import is_plain
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError, reported, taken_over
-from ..processes import Ended, Silence, answer_of, supervise_fork, tail
-from . import build_time, converter, decrypting, etlt
+from ..processes import Ended, Silence, answer_of, supervise_forks, tail
+from . import aside, build_time, converter, decrypting, etlt
 from .memory_retries import rungs
 from .request import BuildRequest, BuildResult
-from .worker import serve
 
 OnProgress = Callable[[Mapping[str, object]], None]
 
@@ -47,6 +46,7 @@ def convert(
     model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress,
     cache_file: Optional[Path] = None, timing_dir: Optional[Path] = None, check_only: bool = False,
     graph: Optional[Path] = None, attempts: Optional[List[Attempt]] = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Converted:  # fmt: skip
     """Build ``plan`` from the model file ``source``.
 
@@ -63,6 +63,7 @@ def convert(
         check_only: check the model without building.
         graph: file that receives the backend's ONNX graph.
         attempts: receives the builds that ran out of memory, with what was changed after each.
+        on_start: called when the processes of a build have started: now this one may have threads.
     """
     started = time.monotonic()
     durations = build_time.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
@@ -85,8 +86,10 @@ def convert(
             key_fd=key_fd,
             check_only=check_only,
             graph=str(graph) if graph else None,
+            verdict=str(work_dir / "verdict.json") if aside.is_for(kind, model, file, graph) else None,
         )
-        result, ended, built = _climb(request, runtime, on_progress, attempts if attempts is not None else [])
+        kept = attempts if attempts is not None else []
+        result, ended, built = _climb(request, runtime, on_progress, on_start, kept)
     if graph is not None:
         _refuse_links(graph)
     if durations is not None and not check_only:
@@ -135,7 +138,11 @@ def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tup
 
 
 def _climb(
-    request: BuildRequest, runtime: RuntimeInfo, on_progress: OnProgress, attempts: List[Attempt]
+    request: BuildRequest,
+    runtime: RuntimeInfo,
+    on_progress: OnProgress,
+    on_start: Callable[[], None],
+    attempts: List[Attempt],
 ) -> "tuple[BuildResult, Ended, ModelJob]":
     """Build, and retry with less after each build that ran out of memory. The returned model is the last attempt's."""
     backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
@@ -145,7 +152,8 @@ def _climb(
     kills = _oom_kills()
     while True:
         try:
-            return (*_run(request, Path(request.work_dir), request.model.limit_s, on_progress), request.model)
+            work_dir, limit_s = Path(request.work_dir), request.model.limit_s
+            return (*_run(request, work_dir, limit_s, on_progress, on_start), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
                 raise last from None  # a step that this version doesn't know
@@ -217,29 +225,31 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
 
 
 def _run(
-    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress
+    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress, on_start: Callable[[], None]
 ) -> "tuple[BuildResult, Ended]":
     log = work_dir / "build.log"
 
     def tell(silent_s: float) -> None:
         on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})
 
-    ended = supervise_fork(
-        lambda events_fd: serve(request, events_fd),
-        log=log,
-        on_line=lambda line: on_progress(schema.read(event.Phase, schema.loads(line), "progress")),
-        timeout_s=timeout_s,
-        silence=Silence(_SILENCE_S, tell),
-    )
+    reports = aside.Reports(request, on_progress)
+    ended, *judges = supervise_forks(
+        aside.works(request), log=log, on_line=reports, timeout_s=timeout_s, silence=Silence(_SILENCE_S, tell),
+        on_start=on_start,
+    )  # fmt: skip
     if ended.nonsense is not None:
         raise taken_over(f"progress was {ended.nonsense}")
+    died = reports.without_verdict(judges)
+    if died is not None:
+        raise _without_result(died, log, timeout_s)
     result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
     if result["error"] is not None:
         kind = VerifyError if result["error"]["stage"] == VerifyError.of_stage else ConvertError
         raise reported(result["error"], kind)
-    return result, ended
+    reports.check()
+    return result, max((ended, *judges), key=lambda each: each.peak_rss_bytes)
 
 
 def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:

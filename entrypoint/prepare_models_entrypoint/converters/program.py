@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence
 
 from .. import gpu_turn
-from ..contract.files import sha256_file, sync
+from ..contract.files import sha256_file
 from ..contract.precision import AUTO
 from ..contract.report import Binding, ProfileShapes
 from ..errors import ConvertError
@@ -60,7 +60,7 @@ def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progres
 
 
 def take_plan(request: BuildRequest, result: BuildResult) -> None:
-    """Flush the plan that a program wrote to the disk, and record its size and digest."""
+    """Record the size and the digest of the plan that a program wrote."""
     plan = Path(request.plan)
     size = plan.stat().st_size if plan.exists() else 0
     if not size:
@@ -69,8 +69,6 @@ def take_plan(request: BuildRequest, result: BuildResult) -> None:
             "the converter succeeded but wrote no engine",
             hint="check the free space on the disk, or use converter: api",
         )
-    with plan.open("rb+") as stream:
-        sync(stream)
     result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)
 
 

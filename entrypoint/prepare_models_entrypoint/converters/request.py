@@ -10,6 +10,10 @@ from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
 
+# Phases that a build process reports: it has found nothing to refuse before parsing; the verdict is there; the whole
+# plan is written, so whoever publishes it can flush it to the disk.
+PARSE, JUDGED, SYNC = "parse", "judged", "sync"
+
 
 @dataclass(frozen=True)
 class BuildRequest:
@@ -21,6 +25,7 @@ class BuildRequest:
     capability: the GPU's, such as 8.7; None without one.
     key_fd: descriptor from which the key of an .etlt is read. check_only: check the model without building.
     graph: file that receives the backend's ONNX graph, with all changes.
+    verdict: file that receives what another process says about the model meanwhile; None: the build process judges it.
     parent: process id of the entrypoint, with which the build process ends.
     """
 
@@ -38,7 +43,14 @@ class BuildRequest:
     key_fd: Optional[int] = None
     check_only: bool = False
     graph: Optional[str] = None
+    verdict: Optional[str] = None
     parent: int = field(default_factory=os.getpid)
+
+
+class Verdict(TypedDict):
+    """Whether a model is well formed: what is wrong with it, or None."""
+
+    error: Optional[ErrorInfo]
 
 
 class Preflight(TypedDict):

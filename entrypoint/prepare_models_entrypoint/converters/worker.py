@@ -16,8 +16,8 @@ from ..contract.files import pass_on
 from ..errors import outcome
 from ..landlock import Reach
 from ..processes import die_with_parent, go_first, show_as
-from . import converter
-from .request import BuildRequest, BuildResult, empty_result
+from . import converter, well_formed
+from .request import JUDGED, BuildRequest, BuildResult, Verdict, empty_result
 
 _PROGRESS_INTERVAL_S = 0.2
 
@@ -33,6 +33,20 @@ def serve(request: BuildRequest, events_fd: int) -> int:
         result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")
     pass_on(request.result, json.dumps(result).encode("utf-8"))
     return 0 if result["error"] is None else 1
+
+
+def judge(request: BuildRequest, events_fd: int) -> int:
+    """Judge the model of a request while its build begins. The verdict is written to a file, then told."""
+    die_with_parent(request.parent)
+    show_as("prepare-judge")
+    go_first()
+    source, private = Path(request.source), Path(request.work_dir)
+    confine(reach.of(work_dir=private, source=source), private=private)
+    verdict = Verdict(error=outcome(lambda: well_formed.check(source), "convert"))
+    pass_on(str(request.verdict), json.dumps(verdict).encode("utf-8"))
+    with os.fdopen(events_fd, "wb", 0) as events:
+        Progress(events)(JUDGED, 0, 0)
+    return 0
 
 
 def _reach(request: BuildRequest) -> Optional[Reach]:

@@ -223,3 +223,9 @@ def _how_to_fit(found: Calibration) -> str:
     if found["unusable"]:
         return "these scales come from quantization-aware training: use the model's export with Q/DQ nodes, or fp16"
     return "use the cache that belongs to this model version; names change when a model is exported again"
+
+
+def made(folder: Path) -> Optional[Path]:
+    """Return the calibration cache that was made from samples, or None. A link would lead past the confinement."""
+    file = folder / FILE
+    return file if file.is_file() and not file.is_symlink() else None

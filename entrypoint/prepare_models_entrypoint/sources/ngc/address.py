@@ -72,12 +72,13 @@ def parse(source: str, *, api: str) -> Optional[Address]:
     if Source.of(source).scheme not in ("https", "http"):
         return None
     parts = urlsplit(source)
+    host = parts.hostname
+    if host not in (CATALOGUE_HOST, API_HOST) and parts.netloc != urlsplit(api).netloc:
+        return None
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    if parts.hostname == CATALOGUE_HOST:
+    if host == CATALOGUE_HOST:
         return _page(segments, query.get("version"))
-    if parts.hostname != API_HOST and parts.netloc != urlsplit(api).netloc:
-        return None
     if segments[:1] != ["v2"]:
         return None
     return _by_route(segments[1:], query.get("path"))
