@@ -18,7 +18,7 @@ from ..onnx_graph.segments import Change, Segments, Values
 from ..onnx_graph.walk import bodies, with_bodies
 
 _LEAST_SHARE = 0.1  # of the layers that have to become narrow
-_BETWEEN = "between layers, where errors add up, it takes little time"
+_BETWEEN = "errors add up over the layers, and in the nodes between them fp32 takes little time"
 _STEP = 64  # nodes that run at a time
 _IDLE = FOLLOW | {"Constant"}
 
