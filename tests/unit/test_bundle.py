@@ -21,7 +21,7 @@ from prepare_models.bundle.contents import Contents, spool
 from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named, parse
 from prepare_models.bundle.unpack import read_index, unpack, verify
-from prepare_models.docker.tar_streams import END
+from prepare_models.docker.tar_streams import END, header
 from prepare_models.errors import BundleError, HostError, ManifestError
 from prepare_models.lock import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
@@ -154,11 +154,11 @@ def test_any_tar_program_reads_it(bundle: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 511, 512, 5 << 30, 9 << 30, 3 << 40])
 def test_a_member_may_be_of_any_size(size: int) -> None:
-    header = archive.header("content/" + "0" * 64, size)
-    with tarfile.open(fileobj=io.BytesIO(header + END)) as tar:
+    head = header("content/" + "0" * 64, size)
+    with tarfile.open(fileobj=io.BytesIO(head + END)) as tar:
         entry = tar.next()
     assert entry is not None
-    assert (entry.size, len(header) % 512) == (size, 0)
+    assert (entry.size, len(head) % 512) == (size, 0)
 
 
 def leading(index: Index, path: str) -> tuple[BundledModel, ...]:

@@ -21,7 +21,7 @@ from prepare_models.bundle import archive
 from prepare_models.bundle.contents import Contents
 from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named
-from prepare_models.docker.tar_streams import padding
+from prepare_models.docker.tar_streams import header, padding
 from prepare_models.lock import Lock, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest.load import load
@@ -74,7 +74,7 @@ def test_an_index_of_a_bundle(
 ) -> None:
     index = data.draw(changed(site.index))
     bundle = tmp_path / "x.bundle"
-    head = archive.header(archive.index_name(hashlib.sha256(index).hexdigest()), len(index))
+    head = header(archive.index_name(hashlib.sha256(index).hexdigest()), len(index))
     bundle.write_bytes(head + index + padding(len(index)) + site.rest)
     never_a_bug(capsys, "bundle", "ls", str(bundle))
     never_a_bug(capsys, "plan", "--bundle", str(bundle), "--executor", "local", "--quiet")
