@@ -159,10 +159,10 @@ def reported(error: ErrorInfo, kind: Type[StageError]) -> StageError:
 
 
 def taken_over(what: str) -> ConvertError:
-    """Return the error for what no process of this package reports."""
+    """Return the error for something that no process of this package would report or leave behind."""
     return ConvertError(
         "build-crashed",
-        f"the process that works on the model can't be believed: its {what}",
+        f"the process that works on the model can't be trusted: its {what}",
         hint="the model may have taken it over: use the model only if you trust where it comes from",
     )
 

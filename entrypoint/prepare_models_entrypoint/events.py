@@ -24,7 +24,7 @@ class Events:
     def on_stdout(cls) -> Events:
         """Reserve standard output for events: from now on, anything else printed there goes to standard error."""
         stream = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-        withhold(stream.fileno())  # a model could tell of other models
+        withhold(stream.fileno())  # or a model could report on others
         os.dup2(2, 1)
         return cls(stream)
 

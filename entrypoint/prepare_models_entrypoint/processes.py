@@ -66,7 +66,7 @@ def show_as(name: str) -> None:
 class Ended(NamedTuple):
     """How a child ended. ``signal`` is set if one killed it. ``peak_rss_bytes``: its own, without its children's.
 
-    nonsense: what it reported that it could not have, for which it was killed.
+    nonsense: what is wrong with a line that it reported, and for which it was killed.
     """
 
     exit_code: int
@@ -114,7 +114,8 @@ def supervise(argv: List[str], *, log: Path, on_line: Callable[[bytes], None], t
     Args:
         argv: the program and its arguments.
         log: file that receives standard output and standard error.
-        on_line: called with each reported line; a ContractError means that a hostile model must have written it.
+        on_line: called with each reported line; raises a ContractError for one that only a hostile model can have
+        written.
         timeout_s: seconds after which the child and all its descendants are killed.
     """
     reader, writer = os.pipe()
@@ -161,17 +162,22 @@ def supervise_forks(
     strays = Strays()
     reader, writer = os.pipe()
     children: List[int] = []
-    for work in works:
-        group = children[0] if children else 0
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            _serve(work, writer, log, group)
-        children.append(child)
-        with contextlib.suppress(OSError):
-            os.setpgid(child, group)  # the child does the same, whichever is first
-    os.close(writer)
     with os.fdopen(reader, "rb") as lines:
+        try:
+            for work in works:
+                group = children[0] if children else 0
+                child = os.fork()
+                if child == 0:
+                    os.close(reader)
+                    _serve(work, writer, log, group)
+                children.append(child)
+                with contextlib.suppress(OSError):
+                    os.setpgid(child, group)  # the child does the same, whichever is first
+        except BaseException:
+            _end(children, strays)
+            raise
+        finally:
+            os.close(writer)
         return _attend(children, silence.lines(lines), on_line, timeout_s, strays, on_start=on_start)
 
 
@@ -247,14 +253,20 @@ def _attend(
             for child in children:
                 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
-        os.killpg(group, signal.SIGKILL)
-        for child in children:
-            os.waitpid(child, 0)
-        strays.end()
+        _end(children, strays)
         raise
     ended = [_ended(child, nonsense, expired=expired.is_set()) for child in children]
     strays.end()
     return ended
+
+
+def _end(children: Sequence[int], strays: Strays) -> None:
+    """Kill children, which are one process group, and what they left behind."""
+    if children:
+        os.killpg(children[0], signal.SIGKILL)
+    for child in children:
+        os.waitpid(child, 0)
+    strays.end()
 
 
 def _ended(child: int, nonsense: Optional[str], *, expired: bool) -> Ended:

@@ -167,3 +167,13 @@ def test_what_the_parser_takes_for_something_else_is_refused(name: str, tmp_path
         well_formed.check(tmp_path / "model.onnx")
     assert caught.value.code == ("onnx-invalid" if name == "endless" else "onnx-unsupported-operator")
     assert word in caught.value.message
+
+
+def test_operators_that_onnx_took_over_from_onnx_runtime_are_not_refused(tmp_path: Path) -> None:
+    made = parsed(
+        """<ir_version: 8, opset_import: ["" : 13, "com.microsoft" : 1]>
+        g (float[1,2,4,4] x, float[1,4,4,2] where) => (float[1,2,4,4] y)
+        { s = com.microsoft.GridSample <align_corners = 1> (x, where) y = com.microsoft.Trilu <upper = 0> (s) }"""
+    )
+    onnx.save(made, str(tmp_path / "model.onnx"))
+    well_formed.check(tmp_path / "model.onnx")

@@ -204,6 +204,9 @@ def test_a_file_of_a_directory_of_ours_replaces_a_link_or_a_pipe(tmp_path: Path)
         write_own(folder / name, b"ours")
         assert not (folder / name).is_symlink()
         assert (folder / name).read_bytes() == b"ours"
+    with partial_file(folder / "abandoned") as (_, partial):
+        partial.unlink()
+        partial.symlink_to(outside)
     assert outside.read_bytes() == b"the user's"
     assert not (tmp_path / "new").exists()
     assert len(list(folder.iterdir())) == 3

@@ -247,6 +247,28 @@ def test_works_report_together_and_each_has_its_own_end(log: Path) -> None:
     assert (first.signal, second.exit_code, second.signal) == (signal.SIGSEGV, 3, None)
 
 
+def test_works_that_can_not_all_start_leave_none_behind(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, started = os.fork, []
+
+    def fork_once() -> int:
+        if started:
+            raise BlockingIOError("no more processes")
+        started.append(fork())
+        return started[0]
+
+    def sleeps(events: int) -> int:
+        time.sleep(60)
+        return events
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(os, "fork", fork_once)
+    with pytest.raises(BlockingIOError, match="no more processes"):
+        supervise_forks([sleeps, sleeps], log=log, on_line=lambda _: None, timeout_s=60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
+    assert os.listdir("/proc/self/fd") == before
+
+
 @pytest.mark.parametrize("sleeper", [0, 1])
 def test_a_line_that_is_refused_ends_all_works(log: Path, sleeper: int) -> None:
     def sleeps(events: int) -> int:

@@ -14,7 +14,7 @@ class ErrorCode(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """The hint as errors word theirs: one line without Markdown, beginning small, with no stop at its end."""
+        """The hint as errors word theirs: one line without Markdown, beginning in lower case, without a full stop."""
         text = self.hint.replace("`", "").rstrip(".")
         return text if self.hint.startswith("`") else text[:1].lower() + text[1:]
 
@@ -56,7 +56,7 @@ ERRORS: Dict[str, ErrorCode] = {
     "quantization-asymmetric": ErrorCode("model", "the model's own Q/DQ nodes are not symmetric int8, which is all that TensorRT takes", "Quantize again with symmetric activations and weights, or give the float model with `calibration: {images: DIR}`."),
     "calibration-cache-refused": ErrorCode("model", "the builder did not take the calibration cache", "Read the build log: it names the tensors. Use the cache of exactly this model version."),
     "calibration-missing": ErrorCode("model", "int8 needs a calibration cache or a model with Q/DQ nodes", "Add `calibration_cache:`, or make one with `calibration: {images: DIR}`."),
-    "calibration-samples-unusable": ErrorCode("model", "the samples for a calibration can't be used", "Check `calibration:`: directory, colour, layout and the size of the samples."),
+    "calibration-samples-unusable": ErrorCode("model", "the samples for a calibration can't be used", "Check directory, colour, layout and size of the samples under `calibration:`."),
     "onnx-external-data": ErrorCode("model", "the weights that belong to an ONNX file are missing or incomplete", "Download the weights files of the model, too, and keep them in its folder under their own names."),
     "onnx-node-invalid": ErrorCode("model", "a node of the model breaks the rules of ONNX", "Export the model again. `onnx: {sanitize: true}` repairs what constant folding can."),
     "onnx-outputs-unknown": ErrorCode("model", "the tensors that should become outputs are not in the model", "Use tensor names of the graph under `onnx: {outputs: [...]}`."),
@@ -84,9 +84,9 @@ ERRORS: Dict[str, ErrorCode] = {
     "shared-engine-damaged": ErrorCode("model", "an engine in the shared store is not the one that was put there, or not all of it is there", "Put it there again where it was built: `prepare-models store push URL KEY --replace`."),
     "shared-engine-untrusted": ErrorCode("model", "no key that is trusted here signed an engine in the shared store, and no lock has its sha256", "Have it signed where it was built: `prepare-models store push URL KEY --sign KEY.pem`; trust that key here with `prepare-models trust add`, or lock engines with `prepare-models lock --engines`."),
     "engine-missing": ErrorCode("model", "there is no engine with a record to verify or relocate", "`prepare-models run` builds it."),
-    "verification-failed": ErrorCode("model", "the engine's numbers are too far from its model's", "Check the calibration cache and the samples' preprocessing. See [verify.md](verify.md)."),
+    "verification-failed": ErrorCode("model", "the engine's numbers are too far from its model's", "Check the calibration cache and the samples' preprocessing. docs/verify.md says how."),
     "verification-impossible": ErrorCode("model", "the numbers could not be compared", "Remove `verify:` from this model, or verify where a GPU runs the engine."),
-    "verification-samples-unusable": ErrorCode("model", "the samples for a verification can't be used", "Check `verify:`: paths, input names and shapes."),
+    "verification-samples-unusable": ErrorCode("model", "the samples for a verification can't be used", "Check paths, input names and shapes under `verify:`."),
     "directory-provisioned": ErrorCode("model", "the model's directory has releases of `provision`, whose files are not written in place", "`prepare-models provision` brings what the manifest asks for; or choose another models directory."),
     "lint-findings": ErrorCode("model", "a consumer that the manifest names would refuse the new engine, so it was not switched to", "Follow the finding's hint; `consumers:` says whose rules count."),
     "health-failed": ErrorCode("model", "the health command refused the new version, and the one before serves again", "Read the command's output. The version is not tried again until the manifest changes, or with `--force`."),

@@ -94,7 +94,7 @@ def partial_file(target: PathLike, *, mode: int = 0o644) -> Iterator[Tuple[Binar
 
 def _discard(partial: Path) -> None:
     """Remove a partial file and free its space at once: Landlock's rules keep a removed file alive for a moment."""
-    if partial.lstat().st_nlink == 1:  # otherwise, another file shares the bytes
+    if is_plain(partial):  # otherwise, another file shares the bytes, or a link leads to one
         with contextlib.suppress(OSError):
             os.truncate(str(partial), 0)
     partial.unlink()

@@ -66,6 +66,6 @@ class Reports:
 def _heed(file: Path) -> None:
     verdict = answer_of(file, Verdict)
     if verdict is None:
-        raise taken_over("verdict is not one")
+        raise taken_over("verdict can't be read")
     if verdict["error"] is not None:
         raise reported(verdict["error"], ConvertError)

@@ -98,11 +98,6 @@ class _Built:
     flags: Tuple[str, ...] = ()
     calibrator: Optional[CalibrationCache] = None
 
-    def __init__(
-        self, proof: PrecisionProof, flags: "Tuple[str, ...]" = (), calibrator: Optional[CalibrationCache] = None
-    ) -> None:
-        self.proof, self.flags, self.calibrator = proof, flags, calibrator
-
 
 @dataclass
 class _Attempt(Attempt):
@@ -188,9 +183,8 @@ class _Attempt(Attempt):
 
         request, model = self.request, self.request.model
         source, weakly = Path(request.source), _weakly(model.builder)
-        in_place = (
-            request.check_only or backend.needs_no_gpu()
-        )  # how builders read weights that go to a GPU is not known
+        # How a builder that works on a GPU reads weights that are not aligned is not known.
+        in_place = request.check_only or backend.needs_no_gpu()
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
         if as_it_is and (weakly or model.precision == "fp32"):
             self._keep(source)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..contract import extras, skeleton
-from ..errors import ConvertError
+from ..contract import skeleton
+from ..errors import ConvertError, missing
 from . import parser_errors
 
 _SHOWN = 5
@@ -24,9 +24,7 @@ def check(source: Path) -> None:
         from ..onnx_graph import functions, misread, model_file, prepare, rules, symmetric
     except ImportError as error:
         if has_functions(source):
-            raise ConvertError(
-                "module-missing", f"a model with functions needs {error.name}", hint=extras.install("inspect")
-            ) from error
+            raise missing(ConvertError, "a model with functions", "inspect", error) from error
         return
     model = functions.inline(model_file.load(source))
     misread.check(model)

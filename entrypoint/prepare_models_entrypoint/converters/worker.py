@@ -36,7 +36,7 @@ def serve(request: BuildRequest, events_fd: int) -> int:
 
 
 def judge(request: BuildRequest, events_fd: int) -> int:
-    """Judge the model of a request while its build begins. The verdict is written to a file, then told."""
+    """Judge the model of a request while its build begins. The verdict is written to a file, then announced."""
     die_with_parent(request.parent)
     show_as("prepare-judge")
     go_first()

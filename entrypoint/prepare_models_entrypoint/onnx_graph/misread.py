@@ -1,4 +1,4 @@
-"""What TensorRT's parser takes for something else than ONNX says, without a word: types of tensors, and nodes."""
+"""What TensorRT's parser silently reads differently from ONNX: types of tensors, and nodes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _SCAN_WITHOUT_BATCH = 9  # the opset from which a Scan has no axis of batches
 _SIMPLE = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRING)
 _LENGTHS = 6  # the input of Attention with the number of keys that are no padding
 _SHOWN = 5
+# Operators that ONNX took over from ONNX Runtime, whose exporter for PyTorch still writes the last two.
+_SAME = (*LIKE_THE_STANDARD, "GridSample", "Trilu")
 
 
 def check(model: ModelProto) -> None:
@@ -31,9 +33,9 @@ def check(model: ModelProto) -> None:
     named = ", ".join(f"{node.op_type} at node {name!r} ({why})" for name, (node, why) in list(found.items())[:_SHOWN])
     error = ConvertError(
         "onnx-unsupported-operator",
-        f"TensorRT would compute something else than the model says: {named}",
-        hint="export the model with operators of ONNX's newer sets, in their default layout; an operator of your own "
-        "needs a name that ONNX does not have",
+        f"TensorRT would not compute what the model says: {named}",
+        hint="export the model with a newer opset and the default layout; an operator of your own needs a name that "
+        "ONNX does not use",
     )
     error.nodes = tuple(node.name for node, _ in found.values() if node.name)
     raise error
@@ -50,7 +52,7 @@ def _check_types(model: ModelProto) -> None:
     if found:
         raise ConvertError(
             "onnx-unsupported-operator",
-            f"TensorRT has no float64, and would make float32 of {', '.join(found[:_SHOWN])}",
+            f"TensorRT has no float64, and would treat these as float32: {', '.join(found[:_SHOWN])}",
             hint="export the model with inputs and outputs of float32",
         )
 
@@ -64,11 +66,11 @@ def _found(model: ModelProto, versions: Mapping[str, int]) -> "Iterator[tuple[No
 
 def _why(node: NodeProto, versions: Mapping[str, int]) -> Optional[str]:
     if node.domain not in STANDARD:
-        known = node.domain == CONTRIB and node.op_type in LIKE_THE_STANDARD
-        return None if known or not defs.has(node.op_type) else f"of {node.domain}, but it goes by the name alone"
+        known = node.domain == CONTRIB and node.op_type in _SAME
+        return None if known or not defs.has(node.op_type) else f"of {node.domain}; it goes by the name alone"
     has = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type in _SIMPLE}
     if node.op_type in _RECURRENT and has.get("layout") == 1:
-        return "it ignores layout=1, and takes samples for steps"
+        return "it ignores layout=1, and mistakes samples for steps"
     if has.get("auto_pad") == b"VALID" and any(has.get("pads", ())):
         return "it pads in spite of auto_pad=VALID"
     if node.op_type == "GlobalLpPool" and has.get("p", 2) % 2:
@@ -78,5 +80,5 @@ def _why(node: NodeProto, versions: Mapping[str, int]) -> Optional[str]:
     if node.op_type == "Attention" and any(node.input[_LENGTHS:]):
         return "it ignores the lengths in nonpad_kv_seqlen"
     if node.op_type == "Scan" and versions[""] < _SCAN_WITHOUT_BATCH:
-        return "it reads it as of opset 9 and later, without the axis of batches"
+        return "it expects the form of opset 9, without the axis of batches"
     return None
