@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
@@ -37,6 +39,24 @@ def test_a_zero_point_that_is_computed_counts_and_so_do_weights_alone(place: Wor
     error = place.check(source="model.onnx", precision="int8")["error"]
     assert error["code"] == "quantization-asymmetric"
     assert "dequantize (zero point 4)" in error["message"]
+
+
+@pytest.mark.parametrize(("point", "refused"), [(0, False), (1, True)])
+@pytest.mark.parametrize("places", [("", "zi = Cast <to = 3> (z)"), ("zi = Cast <to = 3> (z)", "")])
+def test_a_zero_point_of_a_branch_may_be_computed_in_it_or_outside(
+    point: int, refused: bool, places: tuple[str, str]
+) -> None:
+    outside, inside = places
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4] x, bool c) => (float[4] y) <float s = {{0.5}}, int32 z = {{{point}}}>
+        {{ {outside} y = If (c) <
+            then_branch = a () => (float[4] p)
+            {{ {inside} q = QuantizeLinear(x, s, zi) p = DequantizeLinear(q, s, zi) }},
+            else_branch = b () => (float[4] r) {{ r = Identity(x) }}> }}"""
+    )
+    with pytest.raises(ConvertError, match="zero point 1") if refused else contextlib.nullcontext():
+        symmetric.check(prepare.prepare(model))
 
 
 def test_weights_behind_moves_become_int8() -> None:

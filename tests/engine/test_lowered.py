@@ -11,6 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from prepare_models_entrypoint.onnx_graph import loops
+from prepare_models_entrypoint.onnx_graph.prepare import prepare
 from tests.engine.attempts import attempt
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -210,3 +212,21 @@ def test_spectra_stay_in_fp32_whether_the_parser_takes_them_or_not(tmp_path: Pat
         assert found["error"] is None
         assert found["precision_proof"]["layers"].get("fp16") == 1
         assert name in [each["name"] for each in found["precision_proof"]["kept"]]
+
+
+@pytest.mark.parametrize(
+    ("outside", "inside", "is_counted"),
+    [
+        ("", "t = Constant <value = bool {1}> ()", True),
+        ("t = Constant <value = bool {1}> ()", "", True),
+        ("", "k = Constant <value_int = 1> () t = Cast <to = 9> (k)", True),
+        ("", "t = Constant <value = bool {0}> ()", False),
+    ],
+)
+def test_the_count_decides_where_the_condition_is_a_true_constant(outside: str, inside: str, is_counted: bool) -> None:
+    made = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[3,4] y) <int64 n = {{3}}>
+        {{ {outside} y = Loop (n, "") <body = b (int64 i, bool c) => (bool d, float[4] s)
+        {{ {inside} d = Identity(t) s = Mul(x, x) }}> }}"""
+    )
+    assert bool(loops.uncounted(prepare(made))) is not is_counted

@@ -23,11 +23,11 @@ class Missing(NamedTuple):
 
 
 def missing(what: str, extra: str, why: Union[ImportError, str], *beside: str) -> Missing:
-    """Return what an extra that is not installed keeps from working.
+    """Return what to say about something that needs an extra which is not installed.
 
     Args:
-        what: needs it, such as "a farm".
-        extra: its name.
+        what: what needs it, such as "a farm".
+        extra: the name of the extra.
         why: the error of the import, or the names of the packages.
         beside: packages that are installed with it.
     """

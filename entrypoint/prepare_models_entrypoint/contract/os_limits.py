@@ -14,7 +14,7 @@ class Limit(NamedTuple):
 
 _OUTPUT = "output-not-writable"
 # What comes from a disk, a network share or a FUSE mount that fails.
-FAILING = (
+_FAILING = (
     errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG,
 )  # fmt: skip
 LIMITS = {
@@ -23,5 +23,5 @@ LIMITS = {
     errno.ENOMEM: Limit("no memory left", "end other programs, or add swap, then run again: finished work is kept"),
     errno.EFBIG: Limit("a file would exceed the limit for its size", "raise it: ulimit -f unlimited", _OUTPUT),
     errno.EAGAIN: Limit("no more processes can be started", "end other programs, or raise the limit: ulimit -u"),
-    **dict.fromkeys(FAILING, Limit("a disk or its connection failed", "look for disk errors: sudo dmesg", _OUTPUT)),
+    **dict.fromkeys(_FAILING, Limit("a disk or its connection failed", "look for disk errors: sudo dmesg", _OUTPUT)),
 }

@@ -19,15 +19,15 @@ _LARGEST = 512 << 20  # bytes
 def is_for(kind: converters.Converter, model: ModelJob, file: Path, graph: Optional[Path]) -> bool:
     """Return whether a model is judged while it is built.
 
-    That is for builds which need the ``onnx`` module, slow to import, for nothing else. Of large models the time
-    doesn't matter, and their weights may need the memory.
+    It is where the build needs the ``onnx`` module, which is slow to import, for nothing else. With a large model that
+    time hardly counts, and the build may need the memory.
     """
     as_it_is = model.precision == "fp32" and model.onnx == OnnxConfig() and graph is None
     return kind.name == "api" and as_it_is and file.stat().st_size <= _LARGEST
 
 
 def works(request: BuildRequest) -> List[Callable[[int], int]]:
-    """Return what the processes of a build do: that which builds, and that which judges, if there is one."""
+    """Return the work of each process of a build: the one that builds, and the one that judges, if any."""
     judging = [lambda events_fd: judge(request, events_fd)] if request.verdict is not None else []
     return [lambda events_fd: serve(request, events_fd), *judging]
 
@@ -58,7 +58,7 @@ class Reports:
         return next(iter(judges), None) if PARSE in self._seen and JUDGED not in self._seen else None
 
     def check(self) -> None:
-        """Refuse a good result of a build whose model nobody judged: it was never parsed, so who wrote the result?"""
+        """Refuse a good result if nothing reported that the model was parsed: then no build process wrote it."""
         if self._verdict is not None and PARSE not in self._seen:
             raise taken_over("progress does not say that it was parsed")
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Dict, Optional
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..third_party import ThirdPartyError, third_party
@@ -22,13 +22,18 @@ _NEWEST_IR = 10
 
 
 class Constants:
-    """Constants of a model's main graph, by tensor name."""
+    """Constants of a model's main graph, by tensor name. ``outer``: those of the graph around it, if it is a body."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self._model = model
+    def __init__(self, model: ModelProto, outer: "Optional[Constants]" = None) -> None:
+        self._model, self._outer = model, outer
+        self._inputs = {value.name for value in model.graph.input}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._producers = {name: node for node in model.graph.node for name in node.output if name}
         self._known: Dict[str, Optional[Array]] = {}
+
+    def within(self, body: GraphProto) -> "Constants":
+        """Return the constants that a body in this graph sees."""
+        return Constants(ModelProto(graph=body, opset_import=self._model.opset_import), self)
 
     def get(self, name: str) -> Optional[Array]:
         """Return the value of a tensor as an array, or None if it is large or depends on an input."""
@@ -43,6 +48,8 @@ class Constants:
         if name in self._tensors:
             return _array(self._tensors[name])
         node = self._producers.get(name)
+        if node is None and self._outer is not None and name not in self._inputs:
+            return self._outer.get(name)
         if node is None or not depth or not _is_pure(node):
             return None
         values = {given: self._value(given, depth - 1) for given in node.input if given}

@@ -74,7 +74,7 @@ def _is_counted(node: NodeProto, constants: Constants) -> bool:
         return False
     if condition and not _is_true(constants, condition):
         return False
-    return all(_goes_on(body) for body in bodies(node))
+    return all(_goes_on(body, constants) for body in bodies(node))
 
 
 def _is_true(constants: Constants, name: str) -> bool:
@@ -82,7 +82,7 @@ def _is_true(constants: Constants, name: str) -> bool:
     return value is not None and bool(value.all())
 
 
-def _goes_on(body: GraphProto) -> bool:
+def _goes_on(body: GraphProto, constants: Constants) -> bool:
     """Return whether a body passes its condition on, or returns one that is always true."""
     makers = {name: node for node in body.node for name in node.output}
     name = body.output[0].name
@@ -90,4 +90,4 @@ def _goes_on(body: GraphProto) -> bool:
         name = makers[name].input[0]
     if name == body.input[1].name:
         return True
-    return _is_true(Constants(ModelProto(graph=body)), name)
+    return _is_true(constants.within(body), name)

@@ -25,7 +25,7 @@ def check(model: ModelProto) -> None:
     Raises:
         ConvertError: ``quantization-asymmetric``, with the nodes.
     """
-    found = list(_faults(types.of(model), Constants(model), model))
+    found = list(_faults(types.of(model), Constants(model)))
     if not found:
         return
     shown = ", ".join(f"{node.name} ({why})" for node, why in found[:_SHOWN])
@@ -38,11 +38,10 @@ def check(model: ModelProto) -> None:
     )
 
 
-def _faults(scope: Scope, known: Constants, model: ModelProto) -> Iterator[Tuple[NodeProto, str]]:
+def _faults(scope: Scope, known: Constants) -> Iterator[Tuple[NodeProto, str]]:
     for node in scope.graph.node:
         for inner in scope.inner.get(node.name, ()):
-            part = ModelProto(graph=inner.graph, opset_import=model.opset_import)
-            yield from _faults(inner, Constants(part), model)
+            yield from _faults(inner, known.within(inner.graph))
         why = _fault(node, scope, known) if node.op_type in QUANTIZERS else None
         if why is not None:
             yield node, why

@@ -169,7 +169,7 @@ def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Opti
     }
 
 
-_NOTES = ("triton-completed", "triton-outputs")  # the model is good all the same
+_NOTES = ("triton-completed", "triton-outputs")  # Triton serves the model in spite of these
 _AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"
 
 _RULES: Dict[str, Tuple[str, str]] = {  # what each code means, and what to do

@@ -54,7 +54,7 @@ def fits(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def configured(config: Message, *modes: str) -> List[Tensor]:
-    """Return the inputs, the outputs or (unless told) both of a configuration."""
+    """Return the inputs or the outputs of a configuration; both if no mode is given."""
     return [_tensor(mode, message) for mode in modes or MODES for message in messages(config, mode)]
 
 
