@@ -293,4 +293,5 @@ def test_a_model_that_nobody_judged_is_not_published(place: Workplace) -> None:
     assert process.returncode == 1
     (model,) = json.loads((place.models_dir / "report.json").read_text(encoding="utf-8"))["models"]
     assert model["error"]["code"] == "build-crashed"
+    assert "the process that checks the model by ONNX's rules died of SIGSEGV" in model["error"]["message"]
     assert not (place.models_dir / "net").exists()

@@ -26,6 +26,7 @@ OnProgress = Callable[[Mapping[str, object]], None]
 
 _LOG_LINES = 5
 _SILENCE_S = 300.0
+_JUDGE = "the process that checks the model by ONNX's rules"
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ def _run(
         raise taken_over(f"progress was {ended.nonsense}")
     died = reports.without_verdict(judges)
     if died is not None:
-        raise _without_result(died, log, timeout_s)
+        raise _without_result(died, log, timeout_s, _JUDGE)
     result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
@@ -252,7 +253,7 @@ def _run(
     return result, max((ended, *judges), key=lambda each: each.peak_rss_bytes)
 
 
-def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
+def _without_result(ended: Ended, log: Path, timeout_s: float, who: str = "the build process") -> ConvertError:
     last_lines = tail(log, _LOG_LINES)
     text = f"; it last printed:\n{last_lines}" if last_lines else ""
     if ended.timed_out:
@@ -260,7 +261,7 @@ def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
     if ended.signal == signal.SIGKILL:
         return ConvertError(
             "out-of-memory",
-            f"the build process was killed, as the kernel does when memory runs out{text}",
+            f"{who} was killed, as the kernel does when memory runs out{text}",
             retryable=True,
         )
     if ended.signal == signal.SIGBUS:
@@ -270,9 +271,10 @@ def _without_result(ended: Ended, log: Path, timeout_s: float) -> ConvertError:
             retryable=True,
         )
     if ended.signal is not None:
-        return ConvertError("build-crashed", f"the build process died of {ended.signal.name}{text}")
+        hint = "export the model again, or report this with the model" if who == _JUDGE else ""
+        return ConvertError("build-crashed", f"{who} died of {ended.signal.name}{text}", hint=hint)
     return ConvertError(
         "build-crashed",
-        f"the build process ended with status {ended.exit_code} and no result{text}",
+        f"{who} ended with status {ended.exit_code} and no result{text}",
         hint="report this with the model and the lines above, or use the model only if you trust where it comes from",
     )
