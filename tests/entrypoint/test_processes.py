@@ -248,7 +248,8 @@ def test_works_report_together_and_each_has_its_own_end(log: Path) -> None:
 
 
 def test_works_that_can_not_all_start_leave_none_behind(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fork, started = os.fork, []
+    fork = os.fork
+    started: list[int] = []
 
     def fork_once() -> int:
         if started:
