@@ -33,7 +33,7 @@ _CONNECT_S = 10.0
 _LOOK_S = 5.0
 _PATIENCE_S = 60.0  # for a class whose last worker is gone: a new one may be starting
 _ATTEMPTS = 3  # of a task whose connection was lost
-# A worker that waits wakes up 50 times a second, and looks 100 times a second at what its threads are at.
+# By default an idle worker wakes up 50 times a second, and profiles its threads 100 times a second.
 _QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 

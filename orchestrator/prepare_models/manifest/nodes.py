@@ -226,7 +226,8 @@ class _Reader:
 
     def _enter(self, raw: yaml.Node) -> bool:
         """Record that a value is being read; return False for one that contains itself."""
-        self._count += 1 + len(raw.value) * isinstance(raw, yaml.MappingNode)  # as << copies all keys of a mapping
+        copied = len(raw.value) if isinstance(raw, yaml.MappingNode) else 0  # by each << that names it
+        self._count += 1 + copied
         if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
             raise ManifestError(self._problems.file, [Problem(raw.start_mark.line + 1, "", _TOO_MUCH)])
         if id(raw) in self._open:
