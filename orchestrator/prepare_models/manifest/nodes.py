@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.files import read_small
+from prepare_models_entrypoint.contract.files import TOO_LARGE, read_small
 from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import ManifestError, Problem, UsageError
@@ -177,7 +176,7 @@ def read(file: Path) -> str:
         raise UsageError(f"{file} is a directory, not a manifest", hint="give the path of a models.yaml") from None
     except OSError as error:
         what = f"can't be read: {error.strerror}"
-        if error.errno == errno.EFBIG:
+        if error.errno == TOO_LARGE:
             what = f"is larger than {_MAX_BYTES >> 20} MiB, so it is not a manifest"
         raise ManifestError(file, [Problem(1, "", what)]) from None
     except UnicodeDecodeError as error:
