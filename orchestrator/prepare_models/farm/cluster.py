@@ -257,7 +257,7 @@ def serve(
 
     Args:
         options: where the farm is.
-        said: what this worker says of itself.
+        said: what this worker reports about itself.
         name: of the worker.
         folder: for Dask's own files.
         ready: called when the scheduler knows this worker.
@@ -303,7 +303,7 @@ def serve(
 
 
 def tell(key: str, line: str) -> None:
-    """Tell whoever waits for a task of this worker, in whose thread this is called or not."""
+    """Send a line to whoever waits for a task of this worker, from any thread."""
     from distributed import get_worker
 
     get_worker().log_event(_TOPIC, (key, line))
@@ -322,14 +322,14 @@ def resource(device: str) -> str:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """Return what a connection that broke makes of calls."""
+    """Return what calls raise when their connection breaks."""
     from distributed.client import ClosedClientError, FutureCancelledError
 
     return FutureCancelledError, ClosedClientError, OSError, TimeoutError, RuntimeError
 
 
 def _member(info: dict[str, Any]) -> Member | None:
-    """Return a worker, None for one of somebody else's."""
+    """Return a worker, or None if it is not one of this tool."""
     try:
         return Member(str(info["name"]), schema.read(Introduction, schema.loads(info[_SAID].encode()), "worker"))
     except (AttributeError, LookupError, ContractError):
