@@ -241,7 +241,7 @@ class Cluster:
         while self._client.status == "connecting":
             time.sleep(0.1)
         if self._client.status != "running":
-            raise FarmError("farm-lost", f"the scheduler at {self.address} does not answer any more")
+            raise FarmError("farm-lost", f"the scheduler at {self.address} no longer answers")
 
 
 def serve(
@@ -299,7 +299,7 @@ def serve(
         raise FarmError("farm-unreachable", f"no scheduler answers at {scheduler}: {_told(error)}") from None
     if not ended:
         stop()
-        raise FarmError("farm-lost", f"the scheduler at {scheduler} does not answer any more")
+        raise FarmError("farm-lost", f"the scheduler at {scheduler} no longer answers")
 
 
 def tell(key: str, line: str) -> None:
