@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Unio
 from .contract import extras
 from .contract.error_codes import ERRORS
 from .contract.external_errors import ExternalDataError, UnreadableError
-from .contract.files import NO_ROOM, no_room
+from .contract.files import NO_ROOM, TOO_LARGE, no_room
 from .contract.os_limits import LIMITS
 from .masking import mask
 
@@ -111,8 +111,9 @@ def from_os_error(error: OSError) -> StageError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return StageError("output-not-writable", f"{where} can't be written: {os.strerror(error.errno)}")
-    if error.errno == errno.EINVAL and error.filename:
-        return StageError("source-unreadable", f"{where}: {error.strerror}", hint="give the path of a regular file")
+    if error.errno in (errno.EINVAL, TOO_LARGE) and error.filename:
+        hint = "give a smaller file" if error.errno == TOO_LARGE else "give the path of a regular file"
+        return StageError("source-unreadable", f"{where}: {error.strerror}", hint=hint)
     limit = LIMITS.get(error.errno or 0)
     if limit is not None:
         return StageError(limit.code, f"{limit.what}: {where}", hint=limit.fix, retryable=True)

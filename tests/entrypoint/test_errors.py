@@ -100,6 +100,7 @@ def test_an_error_tells_everything_in_a_report() -> None:
         (errno.EISDIR, "output-not-writable"),
         (errno.EIO, "output-not-writable"),
         (errno.EFBIG, "output-not-writable"),
+        (errno.EOVERFLOW, "source-unreadable"),
         (errno.EMFILE, "out-of-memory"),
         (errno.EBADF, "internal"),
     ],

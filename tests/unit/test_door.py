@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -198,6 +199,19 @@ def test_a_limit_of_the_machine_is_no_bug(
     monkeypatch.setattr(door, "run_command", fail)
     assert door.main([]) == 3
     assert told in capsys.readouterr().err
+
+
+def test_a_file_of_the_wrong_kind_or_size_is_no_limit_of_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listening, large = tmp_path / "socket", tmp_path / "large"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(listening))
+    with large.open("wb") as stream:
+        stream.truncate(100 << 20)
+    for file in (listening, large):
+        assert door.main(["report", "render", str(file), "--format", "html"]) == 2
+        assert "give a report.json that run wrote" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

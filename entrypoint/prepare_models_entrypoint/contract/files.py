@@ -263,6 +263,7 @@ def _linked(source: str, partial: Path) -> bool:
 
 
 SMALL = 1 << 20
+TOO_LARGE = errno.EOVERFLOW  # not EFBIG, by which the system says that a file would exceed `ulimit -f`
 _PIECE = 1 << 16
 
 
@@ -285,7 +286,7 @@ def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> byte
     finally:
         os.close(descriptor)
     if left <= 0:
-        raise OSError(errno.EFBIG, f"more than {largest} bytes", str(path))
+        raise OSError(TOO_LARGE, f"more than {largest} bytes", str(path))
     return b"".join(parts)
 
 
@@ -300,7 +301,12 @@ def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:
 
 def _regular(path: PathLike, *, follow: bool) -> int:
     links = 0 if follow else os.O_NOFOLLOW
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | links)
+    try:
+        descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | links)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a socket
+            raise
+        raise OSError(errno.EINVAL, "not a regular file", str(path)) from None
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor

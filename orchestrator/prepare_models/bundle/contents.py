@@ -176,9 +176,12 @@ def spool(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def check_room(folder: Path, size_bytes: int, does: str, *, hint: str) -> None:
-    """Raise NoRoomError unless the disk of a spool has room for so many bytes, which the bundle ``does``, and more."""
+def check_room(folder: Path, size_bytes: int, verb: str, *, hint: str) -> None:
+    """Raise NoRoomError unless the disk of a spool has room for some bytes and a reserve.
+
+    ``verb``: what the bundle does with them, for the message.
+    """
     needed, free = size_bytes + _SPARE, shutil.disk_usage(folder).free
     if needed > free:
-        text = f"the bundle {does} {sizes.told(needed)}, {folder.parent} has {sizes.told(free)}"
+        text = f"the bundle {verb} {sizes.told(needed)}, {folder.parent} has {sizes.told(free)}"
         raise NoRoomError(text, hint=hint)

@@ -212,8 +212,8 @@ def _sendable(spec: ModelSpec) -> ModelSpec:
 def _task(device: str, spec: ModelSpec, *, force: bool) -> str:
     """Return the name of a task. Equal ones are one task, whoever wants it.
 
-    Dask takes what a name begins with for the kind of a task, and learns how long a kind takes. Were each of a kind of
-    its own, a worker that has just begun a build would be given the next one, too, while another is nearly free.
+    Dask takes the beginning of a name for the kind of task, and learns how long each kind takes. If every task were a
+    kind of its own, a worker that has just begun a build would get the next one, too, while another is nearly free.
     """
     wanted = [__version__, device, force, spec.job(Path()).to_dict()]
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("ascii")).hexdigest()

@@ -33,7 +33,7 @@ _CONNECT_S = 10.0
 _LOOK_S = 5.0
 _PATIENCE_S = 60.0  # for a class whose last worker is gone: a new one may be starting
 _ATTEMPTS = 3  # of a task whose connection was lost
-# A worker that waits wakes up 50 times a second, and looks 100 times a second at what its threads are at.
+# By default an idle worker wakes up 50 times a second, and profiles its threads 100 times a second.
 _QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
 
 
@@ -241,7 +241,7 @@ class Cluster:
         while self._client.status == "connecting":
             time.sleep(0.1)
         if self._client.status != "running":
-            raise FarmError("farm-lost", f"the scheduler at {self.address} does not answer any more")
+            raise FarmError("farm-lost", f"the scheduler at {self.address} no longer answers")
 
 
 def serve(
@@ -257,7 +257,7 @@ def serve(
 
     Args:
         options: where the farm is.
-        said: what this worker says of itself.
+        said: what this worker reports about itself.
         name: of the worker.
         folder: for Dask's own files.
         ready: called when the scheduler knows this worker.
@@ -299,11 +299,11 @@ def serve(
         raise FarmError("farm-unreachable", f"no scheduler answers at {scheduler}: {_told(error)}") from None
     if not ended:
         stop()
-        raise FarmError("farm-lost", f"the scheduler at {scheduler} does not answer any more")
+        raise FarmError("farm-lost", f"the scheduler at {scheduler} no longer answers")
 
 
 def tell(key: str, line: str) -> None:
-    """Tell whoever waits for a task of this worker, in whose thread this is called or not."""
+    """Send a line to whoever waits for a task of this worker, from any thread."""
     from distributed import get_worker
 
     get_worker().log_event(_TOPIC, (key, line))
@@ -322,14 +322,14 @@ def resource(device: str) -> str:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """Return what a connection that broke makes of calls."""
+    """Return what calls raise when their connection breaks."""
     from distributed.client import ClosedClientError, FutureCancelledError
 
     return FutureCancelledError, ClosedClientError, OSError, TimeoutError, RuntimeError
 
 
 def _member(info: dict[str, Any]) -> Member | None:
-    """Return a worker, None for one of somebody else's."""
+    """Return a worker, or None if it is not one of this tool."""
     try:
         return Member(str(info["name"]), schema.read(Introduction, schema.loads(info[_SAID].encode()), "worker"))
     except (AttributeError, LookupError, ContractError):

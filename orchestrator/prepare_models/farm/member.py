@@ -1,4 +1,4 @@
-"""What a worker says of itself when it joins a farm, and whether a client can use it."""
+"""What a worker reports about itself when it joins a farm, and whether a client can use it."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _smi(root: Path) -> Answer:
     if answer.returncode != 0:
         said = (answer.stdout + answer.stderr).strip().splitlines()
         return _failed(f"nvidia-smi ends with status {answer.returncode}: {said[0] if said else 'no message'}")
-    import csv  # imported here, as what a driver answers is remembered
+    import csv  # imported here, as the answers of drivers are remembered
 
     rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
     rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]

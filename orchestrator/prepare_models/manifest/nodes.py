@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.files import read_small
+from prepare_models_entrypoint.contract.files import TOO_LARGE, read_small
 from prepare_models_entrypoint.contract.spelling import near
 
 from ..errors import ManifestError, Problem, UsageError
@@ -177,7 +176,7 @@ def read(file: Path) -> str:
         raise UsageError(f"{file} is a directory, not a manifest", hint="give the path of a models.yaml") from None
     except OSError as error:
         what = f"can't be read: {error.strerror}"
-        if error.errno == errno.EFBIG:
+        if error.errno == TOO_LARGE:
             what = f"is larger than {_MAX_BYTES >> 20} MiB, so it is not a manifest"
         raise ManifestError(file, [Problem(1, "", what)]) from None
     except UnicodeDecodeError as error:
@@ -226,7 +225,8 @@ class _Reader:
 
     def _enter(self, raw: yaml.Node) -> bool:
         """Record that a value is being read; return False for one that contains itself."""
-        self._count += 1 + len(raw.value) * isinstance(raw, yaml.MappingNode)  # as << copies all keys of a mapping
+        copied = len(raw.value) if isinstance(raw, yaml.MappingNode) else 0  # by each << that names it
+        self._count += 1 + copied
         if self._count > _MAX_NODES or len(self._open) > _MAX_DEPTH:
             raise ManifestError(self._problems.file, [Problem(raw.start_mark.line + 1, "", _TOO_MUCH)])
         if id(raw) in self._open:

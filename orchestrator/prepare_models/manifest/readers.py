@@ -71,8 +71,10 @@ class Reader:
         path = str(self.place(text))
         if self.problems.has(node):
             return path
-        if max(len(os.fsencode(name)) for name in path.split("/")) > _LONGEST_NAME or len(path) > _LONGEST_PATH:
-            self.problems.add(node, f"no file has a path this long: a name has at most {_LONGEST_NAME} bytes")
+        encoded = os.fsencode(path)
+        if max(map(len, encoded.split(b"/"))) > _LONGEST_NAME or len(encoded) > _LONGEST_PATH:
+            most = f"a name has at most {_LONGEST_NAME} bytes, a path {_LONGEST_PATH}"
+            self.problems.add(node, f"no file has a path this long: {most}")
         return path
 
     def is_text(self, node: Node) -> bool:

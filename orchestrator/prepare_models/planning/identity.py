@@ -116,7 +116,7 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
 
 
 def changed_at(source: Source) -> float:
-    """Return when a file that is here was last changed, or the archive of a source, in epoch seconds; 0 elsewhere."""
+    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; else 0."""
     return source.outer.path.stat().st_ctime if source.outer.path else 0.0
 
 

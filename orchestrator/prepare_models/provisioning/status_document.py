@@ -1,6 +1,6 @@
 """The status file: what a provisioning did, for programs that manage many machines.
 
-What a field means is said in ``reports/status_fields.py``.
+``reports/status_fields.py`` says what each field means.
 """
 
 from __future__ import annotations

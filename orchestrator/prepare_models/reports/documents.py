@@ -72,7 +72,7 @@ def load(place: Path) -> Run:
     hint = "give a report.json that run wrote"
     try:
         return _run(schema.load(file))
-    except OSError as error:  # the door looks at it, too: a limit of the system has its own hint
+    except OSError as error:  # one by a limit of the system gets that limit's hint where commands end
         raise UsageError(f"{file} can't be read: {error.strerror}", hint=hint) from None
     except ContractError as error:
         raise UsageError(f"{file}: {error}", hint=hint) from None

@@ -120,5 +120,5 @@ def _verbatim(text: str) -> Markup:
 
 
 def _shown(value: object) -> object:
-    """Return a value for the page: a text of the run turns no direction there."""
+    """Return a value for the page, without characters that reverse the direction of text."""
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

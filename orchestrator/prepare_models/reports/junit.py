@@ -54,5 +54,5 @@ def _case(model: ModelReport) -> ET.Element:
 
 
 def xml_text(text: str) -> str:
-    """Return a text without the characters that XML can't hold, or that turn the direction of others."""
+    """Return a text without characters that XML can't hold or that reverse the direction of text."""
     return printable(_FORBIDDEN.sub("\ufffd", text).replace("\r", " "))

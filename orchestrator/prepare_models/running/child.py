@@ -64,7 +64,7 @@ def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) ->
 
 
 def without_answer(status: int | None, said: bytes) -> str:
-    """Return what to tell of an entrypoint that ended too early. ``said``: its standard error."""
+    """Return the message about an entrypoint that ended too early. ``said``: its standard error."""
     last = "; ".join(said.decode("utf-8", "replace").strip().splitlines()[-3:])
     return f"the entrypoint ended with status {status} and without an answer: {last}"
 

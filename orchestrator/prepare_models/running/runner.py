@@ -199,12 +199,13 @@ class Run:
             path = Source.of(spec.source).path
             learn = self.digests.watch(path) if path is not None and path.is_file() else None
             scarce = self._scarce(planned) if self.executor.builds_here else []
+            began = time.time()
             report = self._executors[spec.device].run(self._work(planned, lock))
             report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:
                 return None
             if report["status"] == BUILT:
-                self._learn(report, learn)
+                self._learn(report, began, learn)
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
         return {**report, "reason": planned.told(), "licences": licences}
@@ -264,12 +265,15 @@ class Run:
             build_key=planned.turn if planned.turn_is_key else None, force=self.force,
         )  # fmt: skip
 
-    def _learn(self, report: ModelReport, learn: Callable[[str], None] | None) -> None:
+    def _learn(self, report: ModelReport, began: float, learn: Callable[[str], None] | None) -> None:
         """Remember the digests of what a build read. ``learn``: called with that of a local model file."""
         for material in report["materials"]:
             source = Source.of(material["source"])
             if source.path is None:
-                self.digests.note_source(material["source_id"], material["sha256"], since=changed_at(source))
+                with contextlib.suppress(OSError):  # the archive may be on a farm's workers only, or gone by now
+                    changed = changed_at(source)
+                    if changed < began:  # else the build may have read the archive that was there before
+                        self.digests.note_source(material["source_id"], material["sha256"], since=changed)
             if learn is not None and material["role"] == "model":
                 learn(material["sha256"])
         self.digests.save()

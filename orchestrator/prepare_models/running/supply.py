@@ -105,7 +105,7 @@ class Supply:
     def with_warnings(self, report: ModelReport) -> ModelReport:
         """Return a report with what went wrong between its model and the store.
 
-        That an engine there is not trusted cost nothing where a worker of one's own farm still had it.
+        An untrusted engine in the store deserves no warning if a worker of the farm still had its own.
         """
         found = self._warnings.pop(report["name"], [])
         if report["status"] == RESTORED:
@@ -118,10 +118,8 @@ class Supply:
             if self._there is None:
                 self._there = self._shared.keys()
                 if self._signer is not None:
-                    keyid, offers = (
-                        self._signer.public_key.keyid,
-                        self._shared.offers(filter(self._store.has, self._there)),
-                    )
+                    keyid = self._signer.public_key.keyid
+                    offers = self._shared.offers(filter(self._store.has, self._there))
                     self._there = {key for key, offer in offers.items() if keyid in offer.keyids}
             return self._there
 

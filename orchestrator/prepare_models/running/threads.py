@@ -16,8 +16,8 @@ def for_each(
 ) -> None:
     """Call a function with each item, in threads with this one's context, and wait for all of them.
 
-    A failure, or what a signal raises here meanwhile, is raised at once; ``halt`` is called with it before, and has to
-    make the calls end. ``concurrent.futures`` would import ``logging``, which takes as long as ten models.
+    The first failure, or what a signal raises here, goes to ``halt``, which must make the other calls end; it is raised
+    once they have. ``concurrent.futures`` would import ``logging``, which takes as long as ten models.
     """
     left, ended = iter(list(items)), queue.SimpleQueue[BaseException | None]()
 
@@ -33,16 +33,17 @@ def for_each(
         threading.Thread(target=contextvars.copy_context().run, args=(work,), name=f"model-{number}")
         for number in range(at_once)
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         _raise_first(ended.get() for _ in threads)
     except BaseException as error:
         halt(error)
         raise
     finally:
         for thread in threads:
-            thread.join()
+            if thread.is_alive():  # not all were started where a signal, or the limit of processes, came first
+                thread.join()
 
 
 def _raise_first(failures: Iterable[BaseException | None]) -> None:

@@ -91,7 +91,7 @@ class _Filesystem:
 
             # Object stores, which are asynchronous in fsspec, show a file when all of it is there; the others rename.
             self._is_atomic = bool(fsspec.get_filesystem_class(kind).async_impl)
-            with contextlib.suppress(SharedStoreError):  # of those that connect at once; each use says it
+            with contextlib.suppress(SharedStoreError):  # some connect at once; each use reports the failure
                 _ = self._opened
         except ImportError as error:
             raise ExtraMissingError(extras.missing_filesystem(self._public, kind, error)) from None
@@ -100,7 +100,7 @@ class _Filesystem:
 
     @functools.cached_property
     def _opened(self) -> tuple[Any, str]:
-        """The file system, and the path of the URL in it. Connections that may have ended are not used again."""
+        """The file system, and the path of the URL in it. Connections are not reused: they may have ended."""
         import fsspec
 
         with self._failures(ImportError, ValueError):
@@ -163,10 +163,12 @@ class _Filesystem:
         with self._failures():
             self._fs.invalidate_cache()
             try:
-                # The others leave out folders that can't be read, and gc would take what these name for unused.
+                # By default the others skip folders that can't be read, and gc would take what these name for unused.
                 strict = {} if self._is_atomic else {"on_error": "raise"}
                 found: Mapping[str, Mapping[str, Any]] = self._fs.find(place, detail=True, **strict)
             except FileNotFoundError:
+                if self._fs.exists(place):  # something in it was removed meanwhile, so this is not all of it
+                    raise
                 return []
             return [
                 Listed(path[len(self._place("")) :], int(each["size"]), self._changed_at(path, each))

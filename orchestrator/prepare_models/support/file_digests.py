@@ -146,7 +146,7 @@ class Digests:
         return value
 
     def _recalled(self, kind: str, path: str) -> list[Any] | None:
-        """Return what is known of a file in its present state. Most paths have no link that must be resolved first."""
+        """Return what is known of a file in its present state. The path is resolved only if unknown as given."""
         known, state = self._known[kind], _state(path)
         for name in (path, None):
             found: list[Any] | None = known.get(name or os.path.realpath(path))
@@ -174,7 +174,7 @@ def open_digests() -> Digests:
 
 
 def _is_sound(kind: str, entry: object) -> bool:
-    """Return whether an entry of the file has the form that this module gives it: a bit of the file may have turned."""
+    """Return whether an entry of the file has the form that this module gives it: the file may be damaged."""
     match kind, entry:
         case "sources", [str(), int() | float()]:
             return True

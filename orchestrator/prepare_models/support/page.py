@@ -24,7 +24,7 @@ _STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
 _WHOLE = 16  # columns of at most this many characters are never folded
 _UNLIMITED = 100_000
 _ARROW = "-> "
-_AGAIN = "\n    "  # a line that goes on: a name with line breaks begins no message of its own
+_CONTINUED = "\n    "  # so that a name with line breaks can't look like another message
 
 
 class Table(NamedTuple):
@@ -53,8 +53,9 @@ class Message(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.kind} [{self.code}] {one_line(self.about)}: {self.message}".replace("\n", _AGAIN)
-        return text + f"\n  {_ARROW}{self.hint.replace(chr(10), _AGAIN)}" if self.hint else text
+        text = f"{self.kind} [{self.code}] {one_line(self.about)}: {self.message}".replace("\n", _CONTINUED)
+        hint = self.hint.replace("\n", _CONTINUED)
+        return f"{text}\n  {_ARROW}{hint}" if hint else text
 
 
 Part: TypeAlias = "str | Table | Message"

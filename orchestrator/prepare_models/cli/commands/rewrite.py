@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Write the graph that an engine of the manifest is built from."""
     (spec,) = planner.select(load(arguments.manifest)[0], [arguments.name])
     output = arguments.output.absolute()
-    if output.suffix.lower() != ".onnx" or not output.parent.is_dir():
+    if output.suffix.lower() != ".onnx" or not output.parent.is_dir() or output.is_dir():
         raise UsageError(
             f"{arguments.output} can't be written", hint="give a file that ends with .onnx, in a folder that exists"
         )
