@@ -216,6 +216,12 @@ def test_an_upload_that_did_not_end_is_not_seen_and_goes(s3: S3, tmp_path: Path)
     )
     assert shared.collect(unused_s=None, margin_s=0.0, dry_run=False) == gone
     assert shared.offers([first.key])[first.key].problem is None
+    odd = f"engines/{second.key}.json"
+    files.pipe_file(f"{PREFIX}/{odd}", b"{}")
+    with pytest.raises(SharedStoreError, match="its objects are unknown") as refused:
+        shared.collect(unused_s=None, margin_s=0.0, dry_run=False)
+    assert odd in refused.value.hint
+    files.rm_file(f"{PREFIX}/{odd}")
     assert shared.collect(unused_s=0.0, margin_s=0.0, dry_run=False).engines == [first.key]
     assert not files.exists(PREFIX)
 

@@ -49,7 +49,7 @@ def add_sharing(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--policy", choices=POLICIES,
-        help=f"what becomes of engines that are not there (default {PULL_OR_BUILD})",
+        help=f"what to do about engines that the store lacks (default {PULL_OR_BUILD})",
     )  # fmt: skip
     add_key(group, "signs what is pushed")
     group.add_argument(

@@ -34,7 +34,7 @@ def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
 
 def add_wide(command: argparse.ArgumentParser) -> None:
     """Add the option for lines of any length."""
-    command.add_argument("--wide", action="store_true", help="fit nothing to the width of the terminal")
+    command.add_argument("--wide", action="store_true", help="don't fit tables to the terminal")
 
 
 def add_models_dir(command: argparse.ArgumentParser) -> None:

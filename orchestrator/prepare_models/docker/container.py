@@ -295,8 +295,8 @@ class Containers:
         image = self.image(name)
         if image is None:
             build = "prepare-models image build" + (f" --platform {platform}" if platform else "")
-            message, hint = f"the engine does not have the image {name}", f"{build}, or image pull, or image load"
-            raise ContainerError("image-missing", message, hint=hint)
+            message = f"the container engine does not have the image {name}"
+            raise ContainerError("image-missing", message, hint=f"{build}, or image pull, or image load")
         return image
 
     def build(

@@ -214,7 +214,7 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
     image = containers.image(chosen.image)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        text = f"the engine does not have {chosen.image}"
+        text = f"the container engine does not have {chosen.image}"
         yield Finding("image", FAIL, text, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()

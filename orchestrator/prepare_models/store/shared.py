@@ -245,12 +245,20 @@ class SharedStore:
             dry_run: only return what would go.
 
         Raises:
-            SharedStoreError: the store can't be reached. UsageError: it can't be listed, or only be read.
+            SharedStoreError: the store can't be reached, or an entry doesn't say which objects it needs.
+            UsageError: it can't be listed, or only be read.
         """
         self.refuse_read_only()
         now = time.time()
         files = [*self._objects.listed(OBJECTS), *self._objects.listed(ENGINES)]  # first: what comes later is not in it
         engines = self.listed()
+        for each in engines:
+            if each.offer.problem is not None:
+                raise SharedStoreError(
+                    SharedStoreError.DAMAGED,
+                    f"{each.offer} in {self.url}: {each.offer.problem}, so its objects are unknown",
+                    hint=f"remove {_entry(each.offer.key)} there, or use the version that wrote it, then run gc again",
+                )
         limit = float("inf") if unused_s is None else max(unused_s, margin_s)
         old = [each for each in engines if now - each.put_at > limit]
         named = {_object(digest) for each in engines if each not in old for digest in each.offer.files.values()}
