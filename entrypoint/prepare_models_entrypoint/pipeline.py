@@ -273,13 +273,16 @@ class _Run:
         """Verify the engine from an earlier run."""
         self.stage = "verify"
         record = read_record(self.output_dir)
-        if record is None or not (self.output_dir / PLAN).is_file():
+        plan = self.output_dir / PLAN
+        if record is None or not plan.is_file():
             raise StageError("engine-missing", f"{self.output_dir} has no engine with its report")
         self.report["precision_proof"], self.report["engine"] = record["precision_proof"], record["engine"]
-        self.rescued, self.own = _was_rescued(record["warnings"]), record["origin"] is None
+        self.rescued = _was_rescued(record["warnings"])
+        engine = record["engine"]  # a plan that somebody put in its place is no engine from here
+        self.own = record["origin"] is None and engine is not None and sha256_file(plan) == engine["sha256"]
         self.model = dataclasses.replace(self.model, verify=self.model.judged or VerifyConfig())
         cache = fetched["calibration_cache"].path if "calibration_cache" in fetched else None
-        self._verify(fetched, self.output_dir / PLAN, work, cache or calibration_cache.made(self.output_dir))
+        self._verify(fetched, plan, work, cache or calibration_cache.made(self.output_dir))
 
     def _note_conversion(self, converted: Converted) -> None:
         result = converted.result

@@ -27,7 +27,7 @@ class Judgement:
     """What a comparison of all outputs found.
 
     doubtful: outputs that come near a threshold or miss it. problems: missed thresholds, by output.
-    error: the largest error of any output, relative to its range. calm: whether all are far from any threshold.
+    error: the largest error of any output, relative to its range; infinite where it is finite on one side only. calm: whether all are far from any threshold.
     tolerable: the error up to which no output is doubtful.
     """
 
@@ -60,7 +60,7 @@ def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
             calm = calm and not metrics.result(_narrowed(limits, CALM), named=False, asked=asked)["problems"]
             if missed:
                 problems[name] = missed
-            error = max(error, metrics.of_range() or 0.0)
+            error = max(error, math.inf if metrics.non_finite else metrics.of_range() or 0.0)
             tolerable = min(tolerable, math.inf if limits.max_of_range is None else near * limits.max_of_range)
         return Judgement(doubtful, problems, error, calm, tolerable)
 

@@ -7,6 +7,7 @@ add up, so the layers that move an output most stay in fp32 until it is right.
 
 from __future__ import annotations
 
+import math
 from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto, NodeProto
@@ -84,7 +85,8 @@ class Spread:
         """Return the nodes of some layers and those between all layers, with reasons."""
         kept = dict(self.between)
         for name in names:
-            why = f"rounding in {name!r} moves an output by {self._alone[name]:.2%} of its range"
+            moved = f"{self._alone[name]:.2%} of its range" if math.isfinite(self._alone[name]) else "any amount"
+            why = f"rounding in {name!r} moves an output by {moved}"
             kept.update(dict.fromkeys(with_bodies(self._source.nodes[self._layers[name][0]]), why))
         return kept
 
