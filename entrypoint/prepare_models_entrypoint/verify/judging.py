@@ -27,7 +27,8 @@ class Judgement:
     """What a comparison of all outputs found.
 
     doubtful: outputs that come near a threshold or miss it. problems: missed thresholds, by output.
-    error: the largest error of any output, relative to its range; infinite where it is finite on one side only. calm: whether all are far from any threshold.
+    error: the largest error of any output, relative to its range; infinite where it is finite on one side only.
+    calm: whether all are far from any threshold.
     tolerable: the error up to which no output is doubtful.
     """
 
