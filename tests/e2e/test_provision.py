@@ -194,7 +194,6 @@ def test_a_bundle_is_provisioned_as_its_signature_allows(machine: Machine) -> No
     assert machine.net().version == 2
 
 
-@pytest.mark.usefixtures("machine")
 def test_a_number_that_no_release_has_is_not_one(tmp_path: Path) -> None:
     root = tmp_path / ".releases"
     for name in ("3", "007", "-1", "\u0663", "9" * 20, "9" * 250):
@@ -205,6 +204,7 @@ def test_a_number_that_no_release_has_is_not_one(tmp_path: Path) -> None:
     assert (releases.numbers(), releases.current, releases.notes) == ([3], None, Notes())
 
 
+@pytest.mark.usefixtures("machine")
 def test_a_reader_never_sees_two_versions_mixed() -> None:
     phases: list[tuple[str | None, object]] = []
     done = [

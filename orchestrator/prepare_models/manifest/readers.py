@@ -71,7 +71,7 @@ class Reader:
         path = str(self.place(text))
         if self.problems.has(node):
             return path
-        encoded = os.fsencode(path)
+        encoded = path.encode("utf-8", "surrogateescape")  # whatever encoding this process has for files
         if max(map(len, encoded.split(b"/"))) > _LONGEST_NAME or len(encoded) > _LONGEST_PATH:
             most = f"a name has at most {_LONGEST_NAME} bytes, a path {_LONGEST_PATH}"
             self.problems.add(node, f"no file has a path this long: {most}")
