@@ -59,3 +59,7 @@ def test_nothing_changes_a_value() -> None:
     with pytest.raises(FrozenInstanceError):
         del place.line
     assert place == Place("a")
+
+
+def test_documents_have_fields_in_their_order() -> None:
+    assert list(vars(Place("a", line=2))) == ["name", "line", "notes", "secret"]

@@ -28,8 +28,9 @@ class Value:
 
     __names: ClassVar[Tuple[str, ...]] = ()
     __known: ClassVar[FrozenSet[str]]
+    __required: ClassVar[FrozenSet[str]]
     __compared: ClassVar[Any]
-    __defaults: ClassVar[Dict[str, object]]
+    __blank: ClassVar[Dict[str, object]]  # all fields in their order, with the defaults
     __factories: ClassVar[Tuple[Tuple[str, Callable[[], object]], ...]]
 
     def __init_subclass__(cls) -> None:
@@ -38,19 +39,22 @@ class Value:
         cls.__names = tuple(field.name for field in fields)
         cls.__known = frozenset(cls.__names)
         cls.__compared = operator.attrgetter(*(field.name for field in fields if field.compare), "__class__")
-        cls.__defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        cls.__blank = {field.name: field.default for field in fields}
         makers = ((field.name, field.default_factory) for field in fields)
         cls.__factories = tuple((name, make) for name, make in makers if make is not dataclasses.MISSING)
+        given = (name for name, default in cls.__blank.items() if default is dataclasses.MISSING)
+        cls.__required = frozenset(given).difference(name for name, _ in cls.__factories)
 
     def __init__(self, *given: Any, **named: Any) -> None:
         found = vars(self)
-        found.update(self.__defaults)
+        found.update(self.__blank)
         for name, make in self.__factories:
             found[name] = make()
         found.update(zip(self.__names, given))
         found.update(named)
-        twice = given and (len(given) > len(self.__names) or not named.keys().isdisjoint(self.__names[: len(given)]))
-        if twice or found.keys() != self.__known:
+        by_place = self.__names[: len(given)]
+        wrong = len(given) > len(by_place) or not named.keys().isdisjoint(by_place) or found.keys() != self.__known
+        if wrong or not self.__required.issubset((*by_place, *named)):
             what = f"{len(given)} values and {', '.join(named) or 'nothing'} by name"
             raise TypeError(f"{type(self).__name__} takes {', '.join(self.__names)}; given were {what}")
 
