@@ -20,7 +20,7 @@ def size_of(text: str) -> Optional[int]:
     return int(size) if size < _LARGEST else None
 
 
-def told(size: float) -> str:
+def readable(size: float) -> str:
     """Return bytes as a person reads them: ``1.2 GB``, ``38.9 MB``, ``1.5 kB``, ``300 B``."""
     for unit, length in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= length:

@@ -183,5 +183,5 @@ def check_room(folder: Path, size_bytes: int, verb: str, *, hint: str) -> None:
     """
     needed, free = size_bytes + _SPARE, shutil.disk_usage(folder).free
     if needed > free:
-        text = f"the bundle {verb} {sizes.told(needed)}, {folder.parent} has {sizes.told(free)}"
+        text = f"the bundle {verb} {sizes.readable(needed)}, {folder.parent} has {sizes.readable(free)}"
         raise NoRoomError(text, hint=hint)

@@ -219,7 +219,7 @@ def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
         return
     why_not = image.unfit()
     if why_not is None:
-        yield Finding("image", OK, f"{chosen.image}, {sizes.told(image.bytes)}")
+        yield Finding("image", OK, f"{chosen.image}, {sizes.readable(image.bytes)}")
     else:
         yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
 
@@ -228,7 +228,7 @@ def _memory(machine: Machine) -> Iterator[Finding]:
     """Look for swap where builds are likely to need it: a small machine, or a GPU that uses the same memory."""
     if not machine.memory_bytes or (machine.memory_bytes > _SMALL_MEMORY_BYTES and not machine.jetson):
         return
-    told = f"{sizes.told(machine.memory_bytes)}, {sizes.told(machine.swap_bytes)} of swap on disks"
+    told = f"{sizes.readable(machine.memory_bytes)}, {sizes.readable(machine.swap_bytes)} of swap on disks"
     if machine.swap_bytes >= _SWAP_BYTES or machine.memory_bytes > _LARGE_MEMORY_BYTES:
         yield Finding("memory", OK, told)
     else:

@@ -52,10 +52,10 @@ class Disk(Value):
         total = sum(self.needed.values())
         if total <= self.free:
             return None
-        parts = ", ".join(f"{sizes.told(each)} for {what}" for what, each in self.needed.items())
+        parts = ", ".join(f"{sizes.readable(each)} for {what}" for what, each in self.needed.items())
         sure = self.certain > self.free
-        needed = f"at least {sizes.told(self.certain)}" if sure else f"about {sizes.told(total)}"
-        message = f"{needed} needed ({parts}), {sizes.told(self.free)} free"
+        needed = f"at least {sizes.readable(self.certain)}" if sure else f"about {sizes.readable(total)}"
+        message = f"{needed} needed ({parts}), {sizes.readable(self.free)} free"
         return Message("error" if sure else "warning", "disk-full", self.place, message, _HINT)
 
 

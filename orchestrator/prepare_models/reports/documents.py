@@ -136,4 +136,4 @@ def seconds(model: ModelReport) -> float | None:
 
 def size(count: float | None) -> str:
     """Return a number of bytes for people."""
-    return "-" if count is None else sizes.told(count)
+    return "-" if count is None else sizes.readable(count)

@@ -80,7 +80,7 @@ def _row(model: ModelReport, most: int) -> tuple[str, ...]:
         _precision(model),
         _names(model["io"], "input", most),
         _names(model["io"], "output", most),
-        sizes.told(engine["bytes"]) if engine else "-",
+        sizes.readable(engine["bytes"]) if engine else "-",
         f"{sum(stage['seconds'] for stage in model['stages']):.1f}" if model["stages"] else "-",
     )
 

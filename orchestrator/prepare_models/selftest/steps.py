@@ -142,7 +142,7 @@ def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, 
         message = f"{error['message']} [{error['code']}]"
         yield f"build {precision}", verdict, message, error["hint"], sum(seconds.values())
         return
-    size = sizes.told(report["engine"]["bytes"]) if report["engine"] else "refused"
+    size = sizes.readable(report["engine"]["bytes"]) if report["engine"] else "refused"
     yield f"build {precision}", OK, size, "", seconds.get("convert", 0.0)
     yield (*_inspection(report, precision, on_gpu=on_gpu), "", seconds.get("inspect", 0.0))
     yield (*_parity(report, precision, on_gpu=on_gpu), seconds.get("verify", 0.0))

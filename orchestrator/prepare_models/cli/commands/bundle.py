@@ -115,7 +115,7 @@ def _create(arguments: argparse.Namespace) -> int:
         index, files = create(
             order, on_event=counted(line("fetched")), on_measured=on_measured, on_written=line("written")
         )
-    made = [f"bundle  {file} ({sizes.told(file.stat().st_size)})" for file in files]
+    made = [f"bundle  {file} ({sizes.readable(file.stat().st_size)})" for file in files]
     document = {"files": [str(file) for file in files], **_facts(index)}
     printing.result(arguments, document, *_summary(index), *made, quiet=arguments.quiet)
     return EXIT_OK
@@ -153,11 +153,11 @@ def _summary(index: Index) -> list[Part]:
     rows += [("wheel", wheel.name, wheel.sha256) for wheel in index.wheels]
     rows += [("engine", engine.key[:16], file.sha256) for engine in index.engines for file in engine.files]
     rows += [("timing cache", cache.name, cache.sha256) for cache in index.timing]
-    cells = [(kind, name, sizes.told(size[digest]), digest[:16]) for kind, name, digest in rows]
+    cells = [(kind, name, sizes.readable(size[digest]), digest[:16]) for kind, name, digest in rows]
     for image in index.images:
         total = sum(size[digest] for digest in {file.sha256 for file in image.files if file.sha256})
         kind = f"image {image.platform} {image.machine}"
-        cells.append((kind, image.reference, sizes.told(total), image.id.rpartition(":")[2][:16]))
+        cells.append((kind, image.reference, sizes.readable(total), image.id.rpartition(":")[2][:16]))
     in_base = sum(content.base for content in index.contents)
     parts: list[Part] = [Table(("WHAT", "NAME", "SIZE", "SHA256"), cells), f"made by prepare-models {index.tool}"]
     return parts + ([f"{in_base} contents are in {len(index.bases)} base(s)"] if index.bases else [])

@@ -68,8 +68,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _list(cache: Cache, arguments: argparse.Namespace) -> int:
     items, most = _of_kinds(cache, arguments), None if arguments.json else limit()
-    told = f"{len(items)} items, {sizes.told(sum(item.bytes for item in items))} in {cache_dir()}"
-    told += f", limit {sizes.told(most)}" if most is not None else ""
+    told = f"{len(items)} items, {sizes.readable(sum(item.bytes for item in items))} in {cache_dir()}"
+    told += f", limit {sizes.readable(most)}" if most is not None else ""
     document = {"cache_dir": str(cache_dir()), "items": [item.to_dict() for item in items]}
     printing.result(arguments, document, _table(items), "", told)
     return EXIT_OK
@@ -79,7 +79,7 @@ def _show(cache: Cache, arguments: argparse.Namespace) -> int:
     items = cache.items()
     wanted = beginning(arguments.id, [item.id for item in items], "items", "prepare-models cache ls")
     item = next(item for item in items if item.id == wanted)
-    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.told(item.bytes))]
+    facts = [("kind", item.kind), ("id", item.id), ("what", item.label), ("size", sizes.readable(item.bytes))]
     facts += [("last used", told_time(item.used_at)), ("path", str(item.path))]
     identity = item.record["identity"] if item.record else None
     identity = identity if isinstance(identity, dict) else {}
@@ -114,7 +114,7 @@ def _prune(cache: Cache, arguments: argparse.Namespace) -> int:
     busy = [item for item in doomed if item not in gone]
     verb = "would go" if arguments.dry_run else "removed"
     kept = f"; {len(busy)} in use are kept" if busy else ""
-    line = f"{len(gone)} items, {sizes.told(sum(item.bytes for item in gone))} {verb}{kept}"
+    line = f"{len(gone)} items, {sizes.readable(sum(item.bytes for item in gone))} {verb}{kept}"
     facts = {"removed": [item.to_dict() for item in gone], "in_use": [item.to_dict() for item in busy]}
     parts: list[Part] = [_table(gone), "", line] if gone else [line]
     printing.result(arguments, {"dry_run": arguments.dry_run, **facts}, *parts)
@@ -130,7 +130,7 @@ def _table(items: Sequence[Item]) -> Table:
         (
             item.kind,
             item.id[:16] if item.kind in VERIFIED else item.id,
-            sizes.told(item.bytes),
+            sizes.readable(item.bytes),
             told_time(item.used_at),
             item.label,
         )

@@ -124,7 +124,7 @@ def _row(result: FetchResult) -> tuple[str, ...]:
     return (
         result["path"] or "",
         result["status"],
-        sizes.told(result["bytes"] or 0),
+        sizes.readable(result["bytes"] or 0),
         (result["sha256"] or "")[:16],
         result["promised"] or "nobody",
     )

@@ -167,7 +167,7 @@ def _row(image: Image) -> dict[str, object]:
 def _cells(image: Image) -> tuple[str, ...]:
     platform, contract = (str(image.labels.get(f"{LABEL}.{label}")) for label in ("platform", "contract"))
     digits = image.id.rpartition(":")[2][:12]
-    return _name(image), platform, image.arch, contract, sizes.told(image.bytes), digits
+    return _name(image), platform, image.arch, contract, sizes.readable(image.bytes), digits
 
 
 def _name(image: Image) -> str:

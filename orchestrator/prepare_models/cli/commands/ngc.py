@@ -77,5 +77,5 @@ def _cell(key: str, value: object) -> str:
     if value is None:
         return "-"
     if key == "bytes" and isinstance(value, int):
-        return sizes.told(value)
+        return sizes.readable(value)
     return str(value)[:10] if key == "created" else str(value)

@@ -131,10 +131,10 @@ def _list(shared: SharedStore, arguments: argparse.Namespace) -> int:
     found = shared.listed()
     engines = [{**vars(each.offer), "bytes": each.bytes, "put_at": each.put_at} for each in found]
     rows = [
-        (each.offer.key[:16], sizes.told(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
+        (each.offer.key[:16], sizes.readable(each.bytes), told_time(each.put_at), each.offer.model, _signer(each))
         for each in found
     ]
-    total = f"{len(found)} engines, {sizes.told(sum(each.bytes for each in found))} in {shared.url}"
+    total = f"{len(found)} engines, {sizes.readable(sum(each.bytes for each in found))} in {shared.url}"
     table = Table(("BUILD KEY", "SIZE", "PUT THERE", "MODEL", "SIGNED BY"), rows)
     printing.result(arguments, {"store": shared.url, "engines": engines}, table, "", total)
     return EXIT_OK
@@ -152,7 +152,7 @@ def _collect(shared: SharedStore, arguments: argparse.Namespace) -> int:
     older = None if arguments.older is None else arguments.older * 86400.0
     gone = shared.collect(unused_s=older, margin_s=arguments.margin * 86400.0, dry_run=arguments.dry_run)
     verb = "would go" if arguments.dry_run else "removed"
-    told = f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.told(gone.bytes)} {verb}"
+    told = f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.readable(gone.bytes)} {verb}"
     facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
     printing.result(arguments, {"store": shared.url, "dry_run": arguments.dry_run, **facts}, told)
     return EXIT_OK
