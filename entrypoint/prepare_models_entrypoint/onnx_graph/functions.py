@@ -8,8 +8,9 @@ from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs, inl
 
 from ..errors import ConvertError
 from ..third_party import ThirdPartyError, third_party
+from . import graph
 from .schemas import STANDARD, opsets
-from .walk import bodies, graphs
+from .walk import bodies
 
 _Key = Tuple[str, str, str]
 
@@ -30,9 +31,7 @@ def inline(model: ModelProto) -> ModelProto:
             found = inliner.inline_local_functions(model, convert_version=True)
     except ThirdPartyError as error:
         raise _refused(model, str(error)) from error
-    left = {_key(node) for graph in graphs(found.graph) for node in graph.node} & {
-        _key(each) for each in model.functions
-    }
+    left = {_key(node) for node in graph.nodes(found)} & {_key(each) for each in model.functions}
     if left:
         raise _refused(model, f"calls are left of {', '.join('.'.join(key).strip('.') for key in sorted(left))}")
     del found.functions[:]
@@ -78,8 +77,7 @@ def _same(function: FunctionProto, version: int, other: int) -> bool:
 
 
 def _called(model: ModelProto) -> Iterator[NodeProto]:
-    for graph in graphs(model.graph):
-        yield from graph.node
+    yield from graph.nodes(model)
     for function in model.functions:
         yield from _within(function.node)
 
@@ -88,8 +86,7 @@ def _within(nodes: "Iterable[NodeProto]") -> Iterator[NodeProto]:
     for node in nodes:
         yield node
         for body in bodies(node):
-            for graph in graphs(body):
-                yield from graph.node
+            yield from _within(body.node)
 
 
 def _key(item: "NodeProto | FunctionProto") -> _Key:

@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from ..third_party import ThirdPartyError, third_party
 from . import faults, model_file, names
+from .graph import nodes
 from .walk import bodies, graphs
 
 _WHOLE = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
@@ -24,14 +25,14 @@ class Surroundings:
     """
 
     def __init__(self, model: ModelProto) -> None:
-        anonymous = [node for graph in graphs(model.graph) for node in graph.node if not node.name]
+        self._nodes = list(nodes(model))
+        anonymous = [node for node in self._nodes if not node.name]
         names.name_nodes(model)
         self._anonymous = {node.name for node in anonymous}
         self._model = model
         self._made: Dict[str, NodeProto] = {name: node for node in model.graph.node for name in node.output if name}
         self._constant = {tensor.name for tensor in model.graph.initializer}
         self._inputs = [value for value in model.graph.input if value.name not in self._constant]
-        self._nodes = [node for graph in graphs(model.graph) for node in graph.node]
         self._makers = {name: node for node in self._nodes for name in node.output if name}
         self._readers: Dict[str, List[NodeProto]] = {}
         for node in self._nodes:
