@@ -29,7 +29,7 @@ from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.contract.source import Source, ngc_file
-from prepare_models_entrypoint.converters import tao_converter, trtexec
+from prepare_models_entrypoint.converters import by_tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
@@ -254,7 +254,7 @@ def tao_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     cache = words[words.index("-c") + 1] if "-c" in words else None
     job = spec.job(Path("out"))
     key = words[words.index("-k") + 1]
-    return tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
+    return by_tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
 
 
 def options(words: list[str]) -> Counter[str]:

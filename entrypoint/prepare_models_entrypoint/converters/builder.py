@@ -11,9 +11,8 @@ from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache
 from .backend import Network, info, needs_no_gpu, trt
-from .converter import Progress
 from .messages import from_builder_log
-from .request import BuildRequest
+from .request import BuildRequest, Progress
 from .settings import apply
 
 _CHOOSING = 4  # level of the phases in which a builder chooses implementations, after checking sizes and types

@@ -11,7 +11,7 @@ from typing import List, Optional, Sequence
 
 from ..contract import converters, other_formats
 from ..contract.companions import PLAN, PLAN_ENDINGS, is_provisioned
-from ..converters import decrypting, etlt
+from ..converters import etlt
 from ..errors import InspectError, StageError
 from . import onnx_model, plan_file
 from .header import MAGIC
@@ -116,7 +116,7 @@ def _etlt(file: Path, key_file: Optional[Path], *, layers: bool, weights: bool) 
         return {**answer, "note": "encrypted; with --key-file its inputs and outputs are shown"}
     with tempfile.TemporaryDirectory() as private:
         plain = Path(private) / "model.onnx"
-        decrypting.decrypt(file, key_file, plain)
+        etlt.decrypt(file, key_file, plain)
         return {**_onnx(plain, layers=layers, weights=weights), **answer}
 
 
