@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from .builder import BuilderConfig
 from .codec import ContractError
-from .connection import Connection
 from .conversion import OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
-from .deepstream import DeepStreamConfig
-from .deployment import Deployment
-from .groups import Nested, several
+from .deployment import DeepStreamConfig, Deployment, RosConfig
+from .fetch import NO_PINS, Connection, Pins
 from .kinds import (
     ByName,
     DigestText,
@@ -27,11 +25,9 @@ from .kinds import (
     Text,
     WordsOrList,
 )
-from .pins import NO_PINS, Pins
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
-from .ros import RosConfig
 from .samples import CalibrationConfig
-from .settings import REQUIRED, Document, Record, Setting, rows, setting
+from .settings import REQUIRED, Document, Nested, Record, Setting, rows, setting, several
 from .shapes import ShapeRange, Shapes
 from .verification import VerifyConfig
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, Callable, List, NamedTuple, Optional, TypedDict
 
 from ..confinement import hide, note_secret
-from ..contract import key_file, schema
+from ..contract import schema
 from ..contract.codec import ContractError
-from ..contract.files import partial_of, replace, sha256_file, sync
+from ..contract.files import partial_of, read_line, replace, sha256_file, sync
 from ..contract.report import ErrorInfo
 from ..errors import ConvertError, outcome, reported, taken_over
 from ..onnx_graph import whole_file
@@ -67,7 +67,7 @@ def read_key(path: Path) -> str:
     """
     try:
         note_secret(str(path))
-        key = key_file.read(path)
+        key = read_line(path)
         problem = "" if key else "is empty"
     except OSError as error:
         key, problem = "", f"can't be read: {error.strerror}"

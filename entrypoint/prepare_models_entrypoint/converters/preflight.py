@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .backend import Network
 
 from ..contract.codec import ContractError
+from ..contract.deployment import RosConfig
 from ..contract.report import TensorNames
-from ..contract.ros import RosConfig
 
 # Measured with TensorRT-RTX on eight networks: resident memory is 110 MB and 3.5 to 5.4 times the weights.
 _BASE_BYTES = 110_000_000

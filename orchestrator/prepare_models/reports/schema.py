@@ -7,9 +7,9 @@ import types
 from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
+from prepare_models_entrypoint.contract.settings import closed
 
 from ..provisioning.status_document import PHASES, ProvisionStatus
 from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, STAGES, TOLD

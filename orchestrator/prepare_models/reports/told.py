@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prepare_models_entrypoint.contract.digest import SHA256
-from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
+from prepare_models_entrypoint.contract.settings import closed
 
 HEX64 = f"^{SHA256}$"  # pattern of a sha256
 

@@ -7,8 +7,8 @@ import pprint
 from pathlib import PurePosixPath
 from typing import Any, Dict, List
 
+from ...contract.deployment import RosConfig
 from ...contract.report import ModelReport
-from ...contract.ros import RosConfig
 from ..triton import files as triton
 from .releases import TENSOR_RT, TRITON, Release
 
