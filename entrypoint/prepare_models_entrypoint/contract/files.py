@@ -198,9 +198,7 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
 
     On a file system without locks a live writer can't be detected: the caller ensures that there is none.
 
-    Args:
-        directory: where to look.
-        of: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
+    ``of``: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
     """
     beginning, names = "." if of is None else f".{of}.", []
     with contextlib.suppress(OSError):

@@ -32,8 +32,7 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 
     importlib.metadata would take ten times as long.
 
-    Args:
-        places: directories of packages, of which the first with a package counts; None for those of this interpreter.
+    ``places``: directories of packages, of which the first with a package counts; None for those of this interpreter.
     """
     names = {carrier: package for package, carriers in PACKAGES.items() for carrier in carriers}
     found: Dict[str, str] = {}
@@ -53,11 +52,7 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[str], version: Optional[str]) -> Set[str]:
     """Return the packages that may change a model on its way to the builder, without reading its bytes.
 
-    Args:
-        job: the model's settings.
-        converter: name of the converter; None if nothing converts.
-        backend: name of the TensorRT that builds.
-        version: its version.
+    ``converter``: None if nothing converts. ``backend``, ``version``: the TensorRT that builds.
     """
     if converter is None or kind_of(converter).encrypted:
         return set()

@@ -43,11 +43,7 @@ def settle(
 ) -> Tuple[BuildRequest, Optional[Findings]]:
     """Return the request with a settled precision, and what samples showed; None if nothing was measured.
 
-    Args:
-        request: what to build.
-        cache: scales for int8.
-        progress: called at each step.
-        weakly: whether the builder chooses the types, and accepts names of layers that stay in fp32.
+    ``weakly``: whether the builder chooses the types, and accepts names of layers that stay in fp32.
     """
     job, source, work_dir = request.model, Path(request.source), Path(request.work_dir)
     findings: Optional[Findings] = None

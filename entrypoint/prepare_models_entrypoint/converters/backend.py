@@ -106,11 +106,8 @@ class Network:
     def __init__(self, onnx: Path, source: Path, *, strongly_typed: bool, in_place: bool) -> None:
         """Parse a model.
 
-        Args:
-            onnx: the file to parse.
-            source: the original model, for errors.
-            strongly_typed: whether the types of the graph decide the precision.
-            in_place: whether weights may stay in the file, where they are not aligned, if the parser can do that.
+        ``source``: the original model, for errors. ``in_place``: whether weights may stay in the file, where they are
+        not aligned, if the parser can do that.
         """
         self.log = LOG
         try:
@@ -205,9 +202,7 @@ class Network:
     def keep_fp32(self, patterns: Sequence[str], reasons: Mapping[str, str]) -> List[KeptLayer]:
         """Make layers with matching names compute, and output their results, in fp32.
 
-        Args:
-            patterns: for names of layers.
-            reasons: by name, if more is known than the pattern.
+        ``reasons``: by name, if more is known than the pattern.
         """
         kept = []
         for layer in self:

@@ -80,13 +80,7 @@ def command(
 ) -> List[str]:
     """Return the argument vector, in the order of NVIDIA's own examples.
 
-    Args:
-        model: the model's settings.
-        program: path of tao-converter.
-        key: the model's key, or ``MASK`` if the line is shown: -k accepts only the key itself.
-        etlt: model file.
-        engine: engine file to write.
-        cache: calibration cache file, required for int8.
+    ``cache``: calibration cache file, required for int8.
 
     Raises:
         ConvertError: the manifest asks for something that tao-converter can't do.

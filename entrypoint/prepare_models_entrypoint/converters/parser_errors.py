@@ -45,10 +45,8 @@ class Finding(NamedTuple):
 def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     """Turn a parser's findings into one error, which has the refused nodes.
 
-    Args:
-        findings: what the parser found.
-        who: name and version of the backend.
-        file: the original model, whatever was parsed: it is blamed only if it breaks ONNX's own rules.
+    ``who``: name and version of the backend. ``file``: the original model, whatever was parsed: it is blamed only if it
+    breaks ONNX's own rules.
     """
     findings = _named(findings, file)
     error = _judged(findings, who, file)

@@ -34,11 +34,7 @@ _ISAAC_OUTPUTS = ("float32", "int8", "int32", "int64", "uint8")
 def findings(network: Network, weights: int, model: ModelJob, work_dir: Path) -> Preflight:
     """Return the preflight section of a report.
 
-    Args:
-        network: the parsed network.
-        weights: bytes of the model file.
-        model: the model's settings.
-        work_dir: directory on the disk used for the work.
+    ``weights``: bytes of the model file. ``work_dir``: directory on the disk used for the work.
     """
     return Preflight(
         layers=network.layers,

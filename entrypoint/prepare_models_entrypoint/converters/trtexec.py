@@ -201,9 +201,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     A file that the user doesn't have (a rewritten graph, a decrypted model, a member of an archive) is called
     ``<name>.onnx``, which ``prepare-models rewrite`` writes.
 
-    Args:
-        model: what was built, with the settings of the last attempt.
-        result: the result of the build.
+    ``model``: with the settings of the last attempt.
     """
     backend = result["backend"]
     is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"

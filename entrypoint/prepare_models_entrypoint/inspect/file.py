@@ -38,11 +38,7 @@ def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = Fals
 
     ``io`` is None if inputs and outputs can't be read from this file, and ``note`` says why.
 
-    Args:
-        file: a model file, or a directory of models.
-        key_file: file with the key of an .etlt.
-        layers: list the layers.
-        weights: list the weights.
+    ``file``: a model file, or a directory of models. ``key_file``: file with the key of an .etlt.
     """
     document: Document = {
         "file": str(file),

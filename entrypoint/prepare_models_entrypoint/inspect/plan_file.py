@@ -88,10 +88,7 @@ class RunsHere(TypedDict):
 def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> RunsHere:
     """Compare what an engine was built by and for with this machine, before it is loaded.
 
-    Args:
-        header: of the plan.
-        record: the report that was written with it, if there is one.
-        runtime: backend and GPU of this environment.
+    ``record``: the report that was written with it, if there is one.
     """
     module = loader(runtime, header["format"])
     text = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"

@@ -48,10 +48,7 @@ _VALUES = ("int32_false_true", "fp32_false_true", "bool_false_true")
 def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
     """Return the backend of a model, ``ensemble``, or an empty text if the core finds none.
 
-    Args:
-        config: its configuration; empty if there is none.
-        name: name of the model's directory.
-        files: names in its first version directory.
+    ``name``: name of the model's directory. ``files``: names in its first version directory.
     """
     platform, told, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
     if platform == ENSEMBLE or told:
