@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Dict, Generic, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from ..contract.report import ModelReport
@@ -11,6 +13,7 @@ from .model_files import Model
 ENGINE, FILES = "engine", "files"
 
 S = TypeVar("S")
+Check = Callable[[S], Iterator[str]]
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,14 @@ class Rule(Generic[S]):
     looks_at: str
     meaning: str
     hint: str
-    check: Callable[[S], Iterator[str]]
+    check: Check[S]
     note: bool = False
+
+
+def rules(texts: Path, check_of: Callable[[str], Check[S]]) -> Dict[str, Rule[S]]:
+    """Return rules by code. ``texts``: JSON with everything but what checks them, which ``check_of`` returns."""
+    rows: Dict[str, Dict[str, Any]] = json.loads(texts.read_text(encoding="utf-8"))
+    return {code: Rule(check=check_of(code), **row) for code, row in rows.items()}
 
 
 @dataclass(frozen=True)
