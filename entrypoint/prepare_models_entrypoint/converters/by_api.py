@@ -20,7 +20,7 @@ from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import gpu_support, messages, options, plugins, preflight, profiles, trtexec, well_formed
+from . import messages, options, plugins, preflight, profiles, trtexec, well_formed
 from .attempts import Attempt, best, located, settle
 from .precision import Evidence, check_flags, prove, rule, unmatched
 from .request import PARSE, SYNC, BuildRequest, BuildResult, Progress
@@ -73,7 +73,7 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
     if info is not None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
-        result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+        result["warnings"] += options.check_gpu(info, request.capability, model.builder.compute_capabilities)
     if _weakly(model.builder):  # starting a builder takes ten seconds in TensorRT 8.6
         from . import backend
 

@@ -19,7 +19,6 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import (
-    gpu_support,
     layer_info,
     options,
     preflight,
@@ -65,7 +64,7 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     external_data.check(Path(request.source))
     version = _version(request.program or "")
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
-    gpu_support.check(backend, request.capability, ())
+    options.check_gpu(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
     well_formed.check(Path(request.source))
