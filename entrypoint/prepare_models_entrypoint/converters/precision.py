@@ -64,7 +64,8 @@ def rule(
         )
     if flags is None:
         return _by_graph(requested, has_qdq, remainder, typed=typed)
-    return _by_flags(requested, flags, has_qdq, remainder)
+    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
+    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, check_flags(requested, flags, remainder))
 
 
 def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
@@ -99,12 +100,6 @@ def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) 
             hint="use precision: fp16, or build with a newer TensorRT",
         )
     return wanted
-
-
-def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Optional[str]) -> Rule:
-    wanted = check_flags(requested, flags, remainder)
-    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
-    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, wanted)
 
 
 def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str], *, typed: bool) -> Rule:
@@ -163,11 +158,12 @@ def prove(
         ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
     """
     layers = dict(evidence.layers) if evidence else {}
+    delivered = "fp32" if requested == "fp32" else None
+    if evidence:
+        delivered = _delivered(requested, layers, computing or kept, allow_fallback=allow_fallback)
     return PrecisionProof(
         requested=requested,
-        delivered=_delivered(requested, layers, computing or kept, allow_fallback=allow_fallback)
-        if evidence
-        else _fp32(requested),
+        delivered=delivered,
         how=sentence(chosen.means, requested=requested, flags=chosen.flags),
         source=evidence.source if evidence else None,
         layers=layers,
@@ -199,10 +195,6 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
         "layers_share": _shares(layers),
         "weights_share": _shares(evidence.weights),
     }
-
-
-def _fp32(requested: str) -> Optional[str]:
-    return requested if requested == "fp32" else None
 
 
 def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLayer], *, allow_fallback: bool) -> str:

@@ -246,12 +246,9 @@ def _shape_problem(tensor: Tensor) -> Optional[str]:
     if reshape is None:
         return None
     if not reshape:
-        return None if _elements(dims) == 1 else f"has the dims {list(dims)}, and its reshape has one element"
+        one = -1 not in dims and math.prod(dims) == 1
+        return None if one else f"has the dims {list(dims)}, and its reshape has one element"
     return None if _trunks(dims) == _trunks(reshape) else f"has the dims {list(dims)} and the reshape {list(reshape)}"
-
-
-def _elements(dims: Shape) -> int:
-    return -1 if -1 in dims else math.prod(dims)
 
 
 def _trunks(dims: Shape) -> List[int]:
