@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from prepare_models.manifest.load import load
-from prepare_models.reports.schema import report_schema
+from prepare_models.reports import schema
+from prepare_models.reports.schema import report_schema, status_schema
 from prepare_models.running.runner import Run
 from prepare_models.store import open_store
 from prepare_models.support.file_digests import Digests
@@ -122,6 +123,17 @@ def test_the_schema_knows_statuses_identity_and_version() -> None:
     assert list(SCHEMA["$defs"]["identity"]["properties"]) == list(LABELS)
     assert SCHEMA["properties"]["schema_version"]["const"] == contract.SCHEMA_VERSION
     assert "ignore keys that they don't know" in SCHEMA["$comment"]
+
+
+def test_whatever_is_said_about_a_field_is_in_a_schema() -> None:
+    shown = json.dumps([SCHEMA, status_schema()])
+    fields = json.loads(Path(schema.__file__).with_name("fields.json").read_text(encoding="utf-8"))
+    for kind, about in fields.items():
+        told = {
+            name: rules if isinstance(rules, str) else rules.get("description", "") for name, rules in about.items()
+        }
+        assert [name for name, text in told.items() if json.dumps(text)[1:-1] not in shown] == [], kind
+    assert '"@' not in shown
 
 
 def test_the_example_in_the_documentation_fits() -> None:

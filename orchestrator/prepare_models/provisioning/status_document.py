@@ -1,6 +1,6 @@
 """The status file: what a provisioning did, for programs that manage many machines.
 
-``reports/status_fields.py`` says what each field means.
+``reports/fields.json`` says what each field means.
 """
 
 from __future__ import annotations
