@@ -198,7 +198,7 @@ def measure(rounds: int) -> Iterator[tuple[str, str]]:
     from tests.farm.store_server import BUCKET, s3
     from tests.farm.test_shared_store import built
 
-    from prepare_models.store import open_store
+    from prepare_models.store.local import open_store
     from prepare_models.store.shared import SharedStore
     from prepare_models_entrypoint.contract.files import sha256_file
 

@@ -23,7 +23,7 @@ from prepare_models.manifest.load import load
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.manifest.schema import manifest_schema
 from prepare_models.planning import planner
-from prepare_models.store import open_store
+from prepare_models.store.local import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo

@@ -14,7 +14,7 @@ from prepare_models.manifest.load import load
 from prepare_models.reports import schema
 from prepare_models.reports.schema import report_schema, status_schema
 from prepare_models.running.runner import Run
-from prepare_models.store import open_store
+from prepare_models.store.local import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract import comparison, environment
 from prepare_models_entrypoint.contract import report as contract

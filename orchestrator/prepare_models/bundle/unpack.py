@@ -32,7 +32,7 @@ from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import releases
 from ..signing.trust import KeyList
-from ..store import open_store
+from ..store.local import open_store
 from ..support.os_errors import unwritable
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
@@ -308,7 +308,7 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
             if record["build_key"] != engine.key:
                 raise ContractError("it belongs to another engine")
             record["origin"] = origin
-            with store.turn(engine.key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+            with store.turn(engine.key, cache_dir()):
                 store.put(record, {file.name: work.path(file.sha256) for file in engine.files})
         except (ValueError, LookupError) as error:
             raise damaged(f"the record of the engine {engine.key[:16]}: {error}") from None

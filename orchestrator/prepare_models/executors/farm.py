@@ -25,7 +25,8 @@ from ..planning.planned import BUILD, PlannedModel
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from ..running.publishing import Publisher
-from ..store import Store, Turn, open_store, restore
+from ..store import restore
+from ..store.local import Store, Turn, open_store
 from ..store.shared import SharedStore
 from .options import ContainerOptions
 from .outcome import Outcome

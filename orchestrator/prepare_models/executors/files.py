@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from ..running.publishing import publish
-from ..store import FILES, PLAN
+from ..store.local import FILES, PLAN
 
 if TYPE_CHECKING:
     from .work import Step, Work

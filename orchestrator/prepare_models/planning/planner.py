@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import EngineMissingError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
-from ..store import Entry, Store, open_store
+from ..store.local import Entry, Store, open_store
 from ..support.file_digests import Digests, open_digests
 from .identity import SourceMissingError, expected_identity
 from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel

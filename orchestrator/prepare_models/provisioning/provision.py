@@ -25,8 +25,9 @@ from ..running.publishing import Publisher
 from ..running.selection import Chosen
 from ..running.sharing import Sharing
 from ..running.writer_lock import model_lock
-from ..store import CALIBRATION, Entry, open_store, restore
-from ..store import PLAN as STORED_PLAN
+from ..store import restore
+from ..store.local import CALIBRATION, Entry, open_store
+from ..store.local import PLAN as STORED_PLAN
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.os_errors import in_words
@@ -75,7 +76,7 @@ def perform(
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     with (
-        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner)),
         work_dir(paths.make_cache()) as aside,
     ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
@@ -183,7 +184,7 @@ class _Provisioning(Value):
             for folder in (releases.folder, *map(releases.path, releases.numbers())):
                 record = read_record(folder)
                 if record is not None and record["build_key"] == model.turn and not store.has(model.turn):
-                    with store.turn(model.turn, folder, on_wait=lambda _: None, stopped=lambda: False):
+                    with store.turn(model.turn, folder):
                         restore.keep(store, record, folder)
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:

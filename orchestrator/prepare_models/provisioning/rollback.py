@@ -33,7 +33,7 @@ def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: st
     if os.sep in name or releases.current is None:
         text = f"{models_dir} has no provisioned model {name}"
         raise UsageError(text, hint="name a model that prepare-models provision manages, and its --models-dir")
-    with model_lock(releases.folder, on_wait=lambda _: None, stopped=lambda: False):
+    with model_lock(releases.folder):
         releases.mend()
         before, target = releases.current or 0, releases.previous if to is None else to
         if to == before:  # as after a rollback that was killed

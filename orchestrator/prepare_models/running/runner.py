@@ -38,7 +38,8 @@ from ..planning import disk_budget, planner, targets
 from ..planning.identity import changed_at
 from ..planning.planned import RESTORE, PlannedModel
 from ..reports import documents
-from ..store import Entry, Store, Turn, restore
+from ..store import restore
+from ..store.local import Entry, Store, Turn
 from ..support.clock import timestamp
 from ..support.file_digests import Digests
 from . import threads

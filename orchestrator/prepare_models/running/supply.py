@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelRepo
 from ..errors import EngineMissingError, SharedStoreError, UsageError
 from ..planning.planned import PlannedModel
 from ..signing import envelopes
-from ..store import Store
+from ..store.local import Store
 from ..store.shared import SharedStore
 from .sharing import BUILD_AND_PUSH, POLICIES, PULL_ONLY, Sharing
 

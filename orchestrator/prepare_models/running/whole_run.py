@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.workspace import sweep
 
 from ..manifest import licences
 from ..reports import documents, forms
-from ..store import open_store
+from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from . import writer_lock
@@ -22,7 +22,7 @@ from .runner import Run
 from .sharing import Sharing
 
 if TYPE_CHECKING:
-    from ..store import Store
+    from ..store.local import Store
     from .selection import Chosen
     from .supply import Supply
 

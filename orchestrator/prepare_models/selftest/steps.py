@@ -21,7 +21,7 @@ from ..machine.findings import FAIL, OK, WARN
 from ..manifest.load import load
 from ..running.progress import Observer
 from ..running.runner import Run
-from ..store import open_store
+from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from .outcome import SKIP, Outcome, Step

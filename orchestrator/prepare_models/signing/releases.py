@@ -168,5 +168,5 @@ def _load() -> _Accepted:
 def _alone() -> Iterator[None]:
     _state().parent.mkdir(parents=True, exist_ok=True)
     place = _state().with_name("accepted.lock")
-    with flocked(place, "", on_wait=lambda _: None, stopped=lambda: False):
+    with flocked(place, ""):
         yield

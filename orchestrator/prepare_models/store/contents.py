@@ -24,8 +24,7 @@ from prepare_models_entrypoint.contract.values import Value
 from ..bundle import folders as bundles
 from ..signing.origins import label_of, untrusted
 from ..support.file_digests import Digests
-from . import Entry, open_store
-from .local import LocalStore
+from .local import Entry, Store, open_store
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
 VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # kinds whose bytes have digests here
@@ -85,7 +84,7 @@ class Cache:
 
     def _problem_of_bundle(self, folder: Path) -> str | None:
         """Return what is wrong in the scope of a bundle, whose engines and downloads serve only the bundle, or None."""
-        store = LocalStore(folder / bundles.SCOPE / "engines", Digests())
+        store = Store(folder / bundles.SCOPE / "engines", Digests())
         found = {entry.key[:16]: self._store.problem(entry) or _foreign(folder, entry) for entry in store.entries()}
         problems = [f"the engine {key}: {problem}" for key, problem in found.items() if problem is not None]
         blobs = downloads.blobs(folder / bundles.SCOPE / "downloads").glob("[!.]*")

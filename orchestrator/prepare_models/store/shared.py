@@ -37,8 +37,7 @@ from ..signing import envelopes, statements, trust
 from ..signing.envelopes import RefusedError
 from ..signing.origins import untrusted
 from ..support import paths
-from . import CALIBRATION, PLAN, Entry, Store
-from .local import RECORD
+from .local import CALIBRATION, PLAN, RECORD, Entry, Store
 from .objects import open_objects
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from ...farm.member import Introduction
 from ...reports import text
 from ...running.sharing import BUILD_AND_PUSH, Sharing
 from ...running.supply import Supply
-from ...store import open_store
+from ...store.local import open_store
 from ...support import paths
 from .. import selection
 from ..building import observer
