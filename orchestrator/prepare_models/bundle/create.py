@@ -15,8 +15,8 @@ from prepare_models_entrypoint.contract.values import Value
 from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
-from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
-from ..lock.document import LockedFile
+from ..lock import Lock, drift_of_platform, load, path_of, refuse
+from ..lock.document import LockedFile, facts_of_image
 from ..lock.pins import fetched_pins
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
@@ -193,7 +193,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
     containers = Containers()
     for row, reference in order.platforms:
         image = containers.needed(reference, row.name)
-        refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
+        refuse(drift_of_platform(lock, *facts_of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
         yield images.add(containers, row, reference, image, contents)
 

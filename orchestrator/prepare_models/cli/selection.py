@@ -11,7 +11,7 @@ from ..executors.executor import Executor
 from ..executors.options import ContainerOptions, FarmOptions
 from ..running.selection import Bundle, Delivery, ManifestLike
 from ..signing.required import Signatures
-from .trusting import signatures
+from .options import signatures
 
 
 class Place(TypedDict):

@@ -11,7 +11,7 @@ from . import ledger
 from .ledger import Ledger
 from .provision import note, take_back
 from .releases import Releases
-from .results import Rollback
+from .status_document import Rollback
 from .status_file import note_rollback
 
 

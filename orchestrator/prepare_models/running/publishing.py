@@ -86,9 +86,3 @@ class Publisher:
 
     def _lost(self) -> ErrorInfo:
         return child.entrypoint_failed(child.without_answer(*self._end()), hint=child.AGAIN)
-
-
-def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
-    """Publish a single engine, as ``Publisher.publish`` does."""
-    with Publisher() as publisher:
-        return publisher.publish(files, report, output_dir)

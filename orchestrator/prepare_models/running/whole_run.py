@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import sweep
 
 from ..manifest import licences
-from ..reports import documents, forms
+from ..reports import documents
 from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
@@ -55,7 +55,7 @@ def get_ready(settings: Settings) -> None:
         HostError: the cache can't be used, or a report can't be drawn.
     """
     for form in settings.reports:
-        forms.check(form)  # before hours of building
+        documents.check(form)  # before hours of building
     sweep(paths.make_cache())
     writer_lock.sweep()
 
@@ -110,7 +110,7 @@ def perform(chosen: Chosen, settings: Settings, observer: Observer, *, started: 
         report = run.report(started)
         _write(report, models_dir, settings.reports)
     if report["summary"]["built"]:
-        from ..store.limit import keep_within_limit  # imported here, as nothing is added to the store otherwise
+        from ..store.contents import keep_within_limit
 
         keep_within_limit()
     return report
@@ -126,6 +126,6 @@ def _supply(settings: Settings, store: Store) -> Supply | None:
 
 def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
     if paths.writable(models_dir):
-        forms.save(models_dir / "report.json", forms.render(forms.JSON, report), own=True)
+        documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
     for form, target in others.items():
-        forms.save(target, forms.render(form, report))
+        documents.save(target, documents.render(form, report))

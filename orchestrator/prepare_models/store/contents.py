@@ -15,15 +15,17 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import downloads, schema
+from prepare_models_entrypoint.contract import downloads, schema, sizes
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 from prepare_models_entrypoint.contract.values import Value
 
 from ..bundle import folders as bundles
+from ..errors import UsageError
 from ..signing.origins import label_of, untrusted
 from ..support.file_digests import Digests
+from ..support.paths import cache_dir
 from .local import Entry, Store, open_store
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
@@ -207,3 +209,30 @@ def _engine(entry: Entry) -> Item:
     else:
         label = "an engine with a damaged record"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)
+
+
+VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
+
+
+def limit() -> int | None:
+    """Return the user's limit for the cache in bytes, or None without a limit.
+
+    Raises:
+        UsageError: the variable is not a size.
+    """
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return None
+    most = int(text) if text.isdecimal() and text.isascii() else sizes.size_of(text)
+    if most is None:
+        expected = f"{VARIABLE}: expected {sizes.EXPECTED}, found {text!r}"
+        raise UsageError(expected, hint=f"{VARIABLE}={sizes.meant(text) or '20GiB'}, for example")
+    return most
+
+
+def keep_within_limit() -> None:
+    """Prune the cache down to the user's limit, if there is one."""
+    most = limit()
+    if most is not None:
+        cache = Cache(cache_dir())
+        cache.prune(chosen(cache.items(), max_bytes=most))

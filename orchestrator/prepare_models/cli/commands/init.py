@@ -16,7 +16,6 @@ from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.source import Source
 
 from ... import catalog
-from ...catalog import starter
 from ...errors import EXIT_OK, UsageError
 from ...manifest import draft
 from ...manifest.draft import Draft
@@ -80,7 +79,7 @@ def _draft(text: str, document: Mapping[str, Any] | None, base: Path) -> Draft:
         if problem is not None:
             raise UsageError(f"{text} is not a source", hint=f"write {problem}")
         return Draft(draft.entry_of(text, base), optional={"precision": "fp16"})
-    return starter.drafted(catalog.find(text.removeprefix(catalog.PREFIX)))
+    return draft.of_entry(catalog.find(text.removeprefix(catalog.PREFIX)))
 
 
 def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:

@@ -16,8 +16,7 @@ from ...store.shared import Kept, SharedStore
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
 from .. import printing
-from ..options import add_table, beginning, command, days, size
-from ..trusting import add_key, signer
+from ..options import add_key, add_table, beginning, command, days, signer, size
 
 EXAMPLE = """\
 example:

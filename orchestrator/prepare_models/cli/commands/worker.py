@@ -23,8 +23,7 @@ from ...store.local import open_store
 from ...support import paths
 from .. import selection
 from ..building import observer
-from ..options import add_executor, add_output
-from ..trusting import add_key
+from ..options import add_executor, add_key, add_output
 
 EXAMPLE = """\
 example:
