@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         SignatureError,
         UsageError,
     )
-    from .executors.options import ContainerOptions, FarmOptions
     from .manifest.model import Manifest, ModelSpec
+    from .options import ContainerOptions, FarmOptions, Sharing, Signatures
     from .planning.disk_budget import Disk
     from .planning.plan import ModelPlan, Plan
     from .provisioning.health import Health
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
     from .running.selection import Bundle, Delivery
-    from .running.sharing import Sharing
-    from .signing.required import Signatures
 
 __version__ = "0.1.0"
 
@@ -61,7 +59,7 @@ __all__ = [
 _HOMES = (
     "prepare_models.errors", "prepare_models.api", "prepare_models.manifest.model", "prepare_models.planning.plan",
     "prepare_models.running.inspecting", "prepare_models_entrypoint.contract.report",
-    "prepare_models.executors.options", "prepare_models.planning.disk_budget", "prepare_models.provisioning.health",
+    "prepare_models.options", "prepare_models.planning.disk_budget", "prepare_models.provisioning.health",
     "prepare_models.provisioning.status_document",
 )  # fmt: skip
 

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 
 from .executors import choice
-from .executors.options import ContainerOptions
 from .manifest.model import Manifest
+from .options import ContainerOptions, RunSettings, Sharing, Signatures
 from .reports.run_report import Conversion, RunReport
 from .running import selection
 from .running.progress import Events, Observer, OnEvent
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
-from .running.sharing import Sharing
-from .signing.required import Signatures
 from .support import paths
 from .support.os_errors import in_words
 
@@ -114,7 +112,7 @@ def run(
     started = time.time()
     from .running import whole_run
 
-    settings = whole_run.Settings(
+    settings = RunSettings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
     )
     whole_run.get_ready(settings)
@@ -171,7 +169,7 @@ def convert(  # noqa: D417  # the others are those of run
     from .manifest import draft
     from .running import whole_run
 
-    settings = whole_run.Settings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
+    settings = RunSettings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
     whole_run.get_ready(settings)
     target = None if write_manifest is None else Path(write_manifest)
     wanted = draft.SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
@@ -259,9 +257,8 @@ def provision(  # noqa: D417  # the others are those of run
 
     listener = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
-    settings = provisioning.Settings(
-        Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula, sharing
-    )
+    run = RunSettings(Path(models_dir), force=force, timeout_s=timeout_s, accept_eula=accept_eula, sharing=sharing)
+    settings = provisioning.Settings(run, device or device_name(), max(keep, 1), health)
     choose = lambda: selection.chosen(wanted, _verifying(listener), accepts=True)  # noqa: E731  # shorter than a function
     return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, listener))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from prepare_models.errors import UsageError
-from prepare_models.running.sharing import Sharing
+from prepare_models.options import Sharing
 from prepare_models.running.supply import Supply
 from prepare_models.signing import envelopes
 from prepare_models.store.local import open_store

@@ -22,7 +22,8 @@ import pytest
 from prepare_models.errors import SharedStoreError, UsageError
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.signing import trust
-from prepare_models.store.local import CALIBRATION, PLAN, Entry, Store, open_store
+from prepare_models.store import CALIBRATION, PLAN
+from prepare_models.store.local import Entry, Store, open_store
 from prepare_models.store.shared import SharedStore
 from prepare_models.support import paths
 from tests.farm import store_server

@@ -27,7 +27,8 @@ from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest.load import load
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.signing import envelopes, releases, trust
-from prepare_models.store.local import PLAN, Store, write_record
+from prepare_models.store import PLAN
+from prepare_models.store.local import Store, write_record
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError

@@ -11,11 +11,12 @@ import jsonschema
 import pytest
 
 from prepare_models.manifest.load import load
+from prepare_models.options import RunSettings
 from prepare_models.reports import schema
 from prepare_models.reports.schema import report_schema, status_schema
+from prepare_models.running.progress import Observer
 from prepare_models.running.runner import Run
-from prepare_models.store.local import open_store
-from prepare_models.support.file_digests import Digests
+from prepare_models.running.selection import Chosen
 from prepare_models_entrypoint.contract import comparison, environment
 from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.identity import LABELS
@@ -43,15 +44,8 @@ def run(tmp_path: Path, *, fail_fast: bool = False) -> dict[str, Any]:
     manifest = load(tmp_path / "models.yaml")
     models_dir = tmp_path / "models"
     lay_down(manifest.models[0], models_dir, {"model": digest(b"model")})
-    one = Run(
-        manifest=manifest,
-        specs=manifest.models,
-        models_dir=models_dir,
-        executor=ReportingExecutor(),
-        store=open_store(),
-        digests=Digests(),
-        fail_fast=fail_fast,
-    )
+    chosen = Chosen(manifest, manifest.models, ReportingExecutor())
+    one = Run(chosen, RunSettings(models_dir, fail_fast=fail_fast), Observer())
     one.models()
     report: dict[str, Any] = json.loads(json.dumps(one.report(time.time())))
     return report

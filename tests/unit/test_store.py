@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from prepare_models.manifest.model import ModelSpec
-from prepare_models.store.local import CALIBRATION, PLAN, Store, open_store
+from prepare_models.store import CALIBRATION, PLAN
+from prepare_models.store.local import Store, open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.report import ModelReport
 

@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.digest import is_sha256
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import BundleError
-from ..store.local import FILES as ENGINE_FILES
+from ..store import FILES as ENGINE_FILES
 
 VERSION = 1
 MOST_UNPACKED = 500  # files that compress better are stored as they are, so that a few bytes never fill the disk

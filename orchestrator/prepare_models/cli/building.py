@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
+from ..options import POLICIES, PULL_OR_BUILD, Sharing
 from ..reports import documents, text
 from ..running import progress
-from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
 from .options import add_key, add_output, seconds, size
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..executors import NAMES
-from ..signing.required import Signatures
+from ..options import Signatures
 
 ARCHITECTURES = ("x86_64", "aarch64")
 

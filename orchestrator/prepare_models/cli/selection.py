@@ -8,9 +8,8 @@ from typing import TypedDict
 
 from ..executors import choice
 from ..executors.executor import Executor
-from ..executors.options import ContainerOptions, FarmOptions
+from ..options import ContainerOptions, FarmOptions, Signatures
 from ..running.selection import Bundle, Delivery, ManifestLike
-from ..signing.required import Signatures
 from .options import signatures
 
 

@@ -24,7 +24,7 @@ from ..docker.copied_files import Bind
 from ..docker.owners import LABEL, machine
 from ..running.connection import ConnectionSpec
 from ..running.publishing import Publisher
-from ..store.local import FILES, PLAN
+from ..store import FILES, PLAN
 from ..support.paths import contents_dir
 from .executor import Downloader, Transport
 from .site import Site, secret_file

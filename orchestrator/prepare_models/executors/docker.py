@@ -23,8 +23,8 @@ from ..lock import document as locks
 from ..machine import environments, platforms
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
+from ..options import ContainerOptions
 from .local import LocalPython
-from .options import ContainerOptions
 
 if TYPE_CHECKING:
     from .executor import Downloader, Transport

@@ -21,6 +21,7 @@ from ..errors import FarmError, UsageError
 from ..farm import member, tasks
 from ..farm.cluster import Cluster, Want, version
 from ..manifest.model import ModelSpec
+from ..options import ContainerOptions
 from ..planning.planned import BUILD, PlannedModel
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
@@ -29,7 +30,6 @@ from ..store import restore
 from ..store.local import Store, Turn, open_store
 from ..store.shared import SharedStore
 from .executor import Downloader
-from .options import ContainerOptions
 from .work import Lines, OnEvent, Outcome, Step, Work
 
 _AT_ONCE = 128

@@ -17,11 +17,11 @@ from prepare_models_entrypoint.contract.launch import NICE_VARIABLE
 
 from ..lock import document as locks
 from ..machine.environments import machine_facts, remembered
+from ..options import ContainerOptions
 from ..running import child
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import Fetching
 from .executor import Downloader
-from .options import ContainerOptions
 from .work import Lines, OnEvent, Outcome, Step
 
 _TERM_GRACE_S = 5.0

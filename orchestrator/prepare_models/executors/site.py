@@ -26,8 +26,8 @@ from ..errors import ContainerError, KeyUnavailableError
 from ..machine import platforms
 from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
 from ..machine.facts import Machine
+from ..options import ContainerOptions
 from ..support.paths import contents_dir
-from .options import ContainerOptions
 
 OWNER_LABEL = f"{LABEL}.owner"
 HOME = {

@@ -16,6 +16,7 @@ from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
+from ..options import RunSettings
 from ..planning import plan as plans
 from ..planning.planned import PlannedModel
 from ..planning.planner import PLAN
@@ -23,11 +24,10 @@ from ..running import inspecting, whole_run
 from ..running.progress import Observer
 from ..running.publishing import Publisher
 from ..running.selection import Chosen
-from ..running.sharing import Sharing
 from ..running.writer_lock import model_lock
-from ..store import restore
-from ..store.local import CALIBRATION, Entry, open_store
-from ..store.local import PLAN as STORED_PLAN
+from ..store import CALIBRATION, restore
+from ..store import PLAN as STORED_PLAN
+from ..store.local import Entry, open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.os_errors import in_words
@@ -44,18 +44,14 @@ _FAR_OFF = "verification-failed"
 class Settings(Value):
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
-    once it is current. force, timeout_s, accept_eula, sharing: as a run has them.
+    run: how their engines are built. device: name of this machine. keep: releases of each model that stay, at least 1.
+    health: what judges a version once it is current.
     """
 
-    models_dir: Path
+    run: RunSettings
     device: str
     keep: int = 2
     health: Health | None = None
-    force: bool = False
-    timeout_s: float | None = None
-    accept_eula: bool = False
-    sharing: Sharing | None = None
 
 
 def perform(
@@ -72,7 +68,7 @@ def perform(
     Raises:
         PrepareModelsError: the whole provisioning was stopped; the status has the error, too.
     """
-    models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    models_dir = paths.make(settings.run.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     with (
@@ -115,7 +111,7 @@ class _Provisioning(Value):
         for spec in self.chosen.specs:
             self._mend(spec.name, noted.get(spec.name))
         specs = [spec for spec in self.chosen.specs if not self.told.is_settled(spec.name)]
-        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.force)
+        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.run.force)
         wanted = [model for model in planned if self._is_wanted(model)]
         for model in self._judged(self._run(wanted)) if wanted else ():
             with self._guarded(model.spec.name, status.SWITCH):
@@ -154,7 +150,7 @@ class _Provisioning(Value):
 
     def _is_held(self, model: PlannedModel, build_key: str) -> bool:
         rejected = self._releases(model.spec.name).rejected(fingerprint(build_key, model.spec.deployed()))
-        if rejected is None or self.settings.force:
+        if rejected is None or self.settings.run.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
         self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
@@ -164,10 +160,7 @@ class _Provisioning(Value):
         """Run models in a separate directory, and return those that have engines."""
         self._offer(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
-        aside = whole_run.Settings(
-            self.staging, force=self.settings.force, timeout_s=self.settings.timeout_s,
-            accept_eula=self.settings.accept_eula, sharing=self.settings.sharing,
-        )  # fmt: skip
+        aside = replace(self.settings.run, models_dir=self.staging)
         whole_run.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
         report = whole_run.perform(chosen, aside, self.observer, started=time.time())

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelReport, WarningInfo
 
 from ..errors import EngineMissingError, SharedStoreError, UsageError
+from ..options import BUILD_AND_PUSH, POLICIES, PULL_ONLY, Sharing
 from ..planning.planned import PlannedModel
 from ..signing import envelopes
 from ..store.local import Store
 from ..store.shared import SharedStore
-from .sharing import BUILD_AND_PUSH, POLICIES, PULL_ONLY, Sharing
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner

@@ -28,11 +28,11 @@ from ..executors.executor import Executor
 from ..machine import doctor, facts
 from ..machine.findings import FAIL, OK, WARN, Finding
 from ..manifest.load import load
+from ..options import RunSettings
 from ..running.progress import Observer
 from ..running.runner import Run
-from ..store.local import open_store
+from ..running.selection import Chosen
 from ..support import paths
-from ..support.file_digests import open_digests
 
 SKIP = "skip"  # in addition to doctor's verdicts
 VERSION = 1  # of the file
@@ -192,16 +192,8 @@ class Selftest:
     def _runs(self, names: list[str] | None = None) -> list[ModelReport]:
         paths.make_cache()
         loaded = load(_MANIFEST)
-        digests = open_digests()
-        run = Run(
-            manifest=loaded,
-            specs=[spec for spec in loaded.models if names is None or spec.name in names],
-            models_dir=self.work / "models",
-            executor=self._executor,
-            store=open_store(digests),
-            digests=digests,
-            observer=self._observer,
-        )
+        specs = [spec for spec in loaded.models if names is None or spec.name in names]
+        run = Run(Chosen(loaded, specs, self._executor), RunSettings(self.work / "models"), self._observer)
         run.models()
         models: list[ModelReport] = run.report(time.time())["models"]
         return models

@@ -31,10 +31,8 @@ from prepare_models_entrypoint.contract.values import Value
 from ..running.writer_lock import OnWait, Stopped, flocked, locked_now
 from ..support.file_digests import Digests, open_digests
 from ..support.paths import contents_dir
+from . import FILES, PLAN
 
-PLAN = "model.plan"
-CALIBRATION = "calibration.cache"
-FILES = (PLAN, CALIBRATION)
 RECORD, RECORD_SHA256 = "record.json", "record.sha256"
 _KEY = r"[0-9a-f]{64}"
 

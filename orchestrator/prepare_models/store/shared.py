@@ -37,7 +37,8 @@ from ..signing import envelopes, statements, trust
 from ..signing.envelopes import RefusedError
 from ..signing.origins import untrusted
 from ..support import paths
-from .local import CALIBRATION, PLAN, RECORD, Entry, Store
+from . import CALIBRATION, PLAN
+from .local import RECORD, Entry, Store
 from .objects import open_objects
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ from prepare_models_entrypoint.contract.identity import device_class
 from ... import __version__
 from ...errors import EXIT_OK, HostError, UsageError
 from ...executors import FARM, choice
-from ...executors.options import FarmOptions
 from ...farm import cluster
 from ...farm.member import Introduction
+from ...options import BUILD_AND_PUSH, FarmOptions, Sharing
 from ...reports import text
-from ...running.sharing import BUILD_AND_PUSH, Sharing
 from ...running.supply import Supply
 from ...store.local import open_store
 from ...support import paths
