@@ -26,7 +26,7 @@ from ..planning.planner import built
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from ..support.paths import cache_dir
 from . import images, wheels
 from .contents import Contents, OnBytes, check_room, spool
@@ -85,7 +85,7 @@ def create(
     licences.require(manifest.models, accepted=order.accept_eula)
     bases = [read_index(base) for base in order.bases]
     base = {content.sha256: content for index in bases for content in index.contents}
-    try:
+    with writing(order.target, "choose another with -o FILE"):
         with spool(order.target) as folder:
             _check_room(folder, sum(file.bytes for files in lock.models.values() for file in files))
             contents = Contents(folder, base, on_measured)
@@ -96,8 +96,6 @@ def create(
         if order.signer is not None:
             edition = releases.edition(releases.BUNDLE, index.digest, order.series, order.counter)
             files.append(releases.sign(order.target, edition, order.signer))
-    except OSError as error:
-        raise unwritable(order.target, error, "choose another with -o FILE") from None
     return index, files
 
 

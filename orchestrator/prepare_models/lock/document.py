@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..errors import HostError, LockError
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 
 if TYPE_CHECKING:
     from ..docker.daemon import Image
@@ -146,10 +146,8 @@ def parse(data: bytes, name: str) -> Lock:
 
 def write(file: Path, lock: Lock) -> None:
     """Write a lock atomically. A link in its place, which may be planted, is replaced."""
-    try:
+    with writing(file, "give write access to it"):
         write_own(file, lock.to_json().encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give write access to it") from None
 
 
 def _check(raw: Collection[str], lock: Lock) -> None:

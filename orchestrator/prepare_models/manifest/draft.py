@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.values import Value
 
 from ..catalog import PREFIX, Entry
 from ..errors import ManifestError, Problem, UsageError
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from ..support.paths import refuse_other_bytes
 from .load import NO_FILE, of_text
 from .model import Manifest
@@ -215,12 +215,10 @@ def keep(drafted: Draft, target: Path) -> None:
         HostError: it can't be written.
     """
     content = manifest([drafted]).encode("utf-8")
-    try:
+    with writing(target, "choose another with --write-manifest"):
         if target.exists() and target.read_bytes() != content:
             raise UsageError(f"{target} exists with other content", hint="choose another with --write-manifest")
         write_atomic(target, content)
-    except OSError as error:
-        raise unwritable(target, error, "choose another with --write-manifest") from None
 
 
 def _plain(shape: ShapeText | Mapping[str, ShapeText]) -> object:

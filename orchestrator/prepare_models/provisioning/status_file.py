@@ -16,7 +16,7 @@ from ..errors import PrepareModelsError, UsageError
 from ..manifest.model import Manifest
 from ..running.progress import Observer
 from ..support.clock import timestamp
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from .releases import Releases
 from .status_document import (
     FAILED,
@@ -173,10 +173,8 @@ def _look(models_dir: Path, model: ProvisionedModel) -> None:
 
 def _write(models_dir: Path, document: ProvisionStatus) -> None:
     file = models_dir / STATUS_FILE
-    try:
+    with writing(file, "give write access"):
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give write access") from None
 
 
 def _last(models_dir: Path) -> Sequence[ProvisionedModel]:

@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.files import write_atomic
 
 from ..errors import UsageError
 from ..support import paths
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from .notify import SILENCE_S
 
 SERVICE, TIMER = "prepare-models.service", "prepare-models.timer"
@@ -67,15 +67,13 @@ def install(units: dict[str, str], root: Path, *, user: bool) -> dict[Path, bool
     """
     folder = Path(_USER).expanduser() if user else root / _SYSTEM
     changed = {}
-    try:
+    with writing(folder, "run it as root, or install for this user alone with --user"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
             file = folder / name
             changed[file] = not file.is_file() or file.read_bytes() != text.encode("utf-8")
             if changed[file]:
                 write_atomic(file, text.encode("utf-8"))
-    except OSError as error:
-        raise unwritable(folder, error, "run it as root, or install for this user alone with --user") from None
     return changed
 
 

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SK
 
 from ..errors import UsageError
 from ..machine.power import Power
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 
 T = TypeVar("T")
 
@@ -179,7 +179,5 @@ def save(file: Path, rendered: str, *, own: bool = False) -> None:
     Raises:
         HostError: the file can't be written.
     """
-    try:
+    with writing(file, "give write access"):
         (write_own if own else write_atomic)(file, rendered.encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give write access") from None
