@@ -17,7 +17,6 @@ from ..errors import HostError
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
-MODULE = "prepare_models_entrypoint"
 # Keys are passed to the entrypoint through a file without a name; the processes that it starts don't need them.
 _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 

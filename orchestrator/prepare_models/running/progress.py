@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
-from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport, WarningInfo
+from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
 from ..errors import SharedStoreError
 from ..planning.planned import PlannedModel
@@ -254,7 +254,6 @@ OnEvent = Callable[[Event], None]
 
 PLANNED = "planned"  # data: action and reason, as in a plan
 WAITING = "waiting"  # data: the process that works on the model
-WARNING = "warning"  # data: a WarningInfo
 PHASE = "phase"  # of a provisioning; data: phase, one of ``provisioning.status_document.PHASES``
 FINISHED = "finished"  # data: the ModelReport
 _FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # about one process of the entrypoint; a model may need several
@@ -280,10 +279,6 @@ class Events(Observer):
         """Pass on events that are not about a process of the entrypoint."""
         if event.kind not in _FRAME:
             self._pass_on(event)
-
-    def warned(self, warning: WarningInfo) -> None:
-        """Pass on."""
-        self._emit(WARNING, None, warning)
 
     def phase(self, name: str | None, phase: str) -> None:
         """Pass on."""
