@@ -67,11 +67,8 @@ def create(
 ) -> tuple[Index, list[Path]]:
     """Write a bundle and return its index and its files.
 
-    Args:
-        order: what it should contain.
-        on_event: called with the progress of downloads.
-        on_measured: called with the bytes that were hashed and compressed.
-        on_written: called with how many bytes are written, and of how many.
+    ``on_event`` hears of downloads; ``on_measured`` gets the bytes that were hashed and compressed; ``on_written`` how
+    many are written, and of how many.
 
     Raises:
         LockError: the manifest, its files or a platform differ from the lock.

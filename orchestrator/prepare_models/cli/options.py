@@ -137,13 +137,9 @@ def manifest(text: str) -> Path:
 
 
 def beginning(text: str, names: Iterable[str], what: str, listing: str) -> str:
-    """Return the one name that begins with a text.
+    """Return the one name that begins with a text: the first digits of a key, an id or a digest.
 
-    Args:
-        text: first digits of a key, an id or a digest.
-        names: all of them.
-        what: what they are, in the plural.
-        listing: the command that lists them.
+    ``what``: what they are, in the plural. ``listing``: the command that lists them.
 
     Raises:
         UsageError: none or several begin with it.

@@ -114,10 +114,8 @@ class BuildingContainers(Transport):
 class ContainerFetcher:
     """Fetches in a separate container, which ``stop`` ends without touching others.
 
-    Args:
-        containers: describes the container.
-        job: what to fetch; its network settings come from ``connection``.
-        connection: how sources are reached, secrets included.
+    containers: describes the container. job: what to fetch; its network settings come from ``connection``, with
+    secrets.
     """
 
     def __init__(self, containers: FetchingContainers, job: FetchJob, connection: ConnectionSpec) -> None:

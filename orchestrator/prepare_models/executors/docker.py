@@ -71,11 +71,7 @@ class Docker:
     """Containers of one image."""
 
     def __init__(self, options: ContainerOptions, look: Callable[[ContainerOptions], Found | None] = look) -> None:
-        """Connect, unless the image was described before.
-
-        Args:
-            options: what the command line says.
-            look: finds what can be known without a connection.
+        """Connect, unless the image was described before. ``look``: finds what can be known without a connection.
 
         Raises:
             HostError: no daemon answers, or it lacks the image or a way to the GPU.

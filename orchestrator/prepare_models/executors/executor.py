@@ -131,13 +131,9 @@ class Executor:
         return self.run(Work(JobKind.CHECK, spec, folder / "unused", folder, "check"))
 
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path, *, offline: bool = False) -> ModelReport:
-        """Compare the engine in ``output_dir`` with its source model.
+        """Compare the engine in a model's directory with its source model.
 
-        Args:
-            spec: the model.
-            output_dir: its directory.
-            folder: an empty private directory.
-            offline: whether all sources are local, so nothing is fetched.
+        ``folder``: an empty private directory. ``offline``: whether all sources are local, so nothing is fetched.
         """
         return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify", offline=offline))
 

@@ -49,9 +49,7 @@ class Site:
     def __init__(self, options: ContainerOptions, umask: str) -> None:
         """Connect to the daemon that DOCKER_HOST or the context names; choose platform, image and way to the GPU.
 
-        Args:
-            options: what the command line says.
-            umask: the caller's, in octal digits.
+        ``umask``: the caller's, in octal digits.
 
         Raises:
             HostError: it doesn't answer, lacks the image, or has no way to the GPU.

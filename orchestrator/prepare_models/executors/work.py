@@ -182,10 +182,8 @@ class Step(Value):
     def write(self, *, key_file: Path | None, secrets_file: Path | None, image: str | None = None) -> None:
         """Write the job where the entrypoint reads it.
 
-        Args:
-            key_file: where it finds the model's key.
-            secrets_file: where it finds the secrets of the connection.
-            image: digest of the container image that it runs in.
+        ``key_file``, ``secrets_file``: where it finds the model's key, and the secrets of the connection. ``image``:
+        digest of the container image that it runs in.
         """
         work = self.work
         model = work.spec.job(work.output_dir, key_file=key_file, timeout_s=work.timeout_s)

@@ -121,11 +121,8 @@ class Cluster:
     def perform(self, work: Callable[..., object], order: object, want: Want, on_line: Callable[[str], None]) -> Any:
         """Have a worker of a device class do some work, and return what it returned, None where ``stop`` was called.
 
-        Args:
-            work: a function of a module.
-            order: its argument.
-            want: the task that this becomes.
-            on_line: hears what the worker tells; called in this thread.
+        ``work``: a function of a module, called with ``order``. ``want``: the task that this becomes. ``on_line``:
+        hears what the worker tells; called in this thread.
 
         Raises:
             FarmError: the workers that tried it died, all workers of the class are gone, or the scheduler is.
@@ -255,13 +252,8 @@ def serve(
 ) -> None:
     """Work for a farm, one task at a time, until a signal ends it.
 
-    Args:
-        options: where the farm is.
-        said: what this worker reports about itself.
-        name: of the worker.
-        folder: for Dask's own files.
-        ready: called when the scheduler knows this worker.
-        stop: ends what is under way, from another thread.
+    ``said``: what this worker reports about itself. ``folder``: for Dask's own files. ``ready``: called when the
+    scheduler knows this worker. ``stop``: ends what is under way, from another thread.
 
     Raises:
         FarmError: there is no scheduler, or it is gone.

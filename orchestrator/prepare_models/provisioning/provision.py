@@ -59,11 +59,7 @@ def perform(
 ) -> status.ProvisionStatus:
     """Provision models and return the status, which is also written to disk, even on failure.
 
-    Args:
-        choose: returns the models, and the executor that works on them.
-        manifest: path of the manifest or bundle.
-        settings: how to provision.
-        observer: called with the progress.
+    ``choose``: returns the models, and the executor that works on them. ``manifest``: path of the manifest or bundle.
 
     Raises:
         PrepareModelsError: the whole provisioning was stopped; the status has the error, too.

@@ -18,12 +18,7 @@ from .status_file import note_rollback
 def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: str) -> Rollback:
     """Make an earlier version of a model current; provisioning does not undo that by itself.
 
-    Args:
-        name: name of the model.
-        models_dir: its models directory, absolute.
-        device: name of this machine.
-        to: version to go to; None means the one before.
-        why: for the ledger.
+    ``to``: version to go to; None means the one before. ``device``: name of this machine. ``why``: for the ledger.
 
     Raises:
         UsageError: the model was not provisioned, or doesn't have the version.

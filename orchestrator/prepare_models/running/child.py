@@ -42,10 +42,7 @@ def environment() -> dict[str, str]:
 def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) -> Answer:
     """Run a command of the entrypoint and return the document that it prints.
 
-    Args:
-        command: its name and arguments.
-        request: JSON for its standard input; None for none.
-        inherited: descriptors that it needs.
+    ``request``: JSON for its standard input; None for none. ``inherited``: descriptors that it needs.
 
     Raises:
         HostError: it printed no document.

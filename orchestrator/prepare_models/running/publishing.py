@@ -38,11 +38,8 @@ class Publisher:
     ) -> ErrorInfo | None:
         """Publish an engine that was built elsewhere for a model; return the error, if any.
 
-        Args:
-            files: the plan and its stored companions, by their final names.
-            report: its report.
-            output_dir: directory of the model.
-            deploy_dir: where it will be seen, if not there.
+        ``files``: the plan and its stored companions, by their final names. ``output_dir``: directory of the model.
+        ``deploy_dir``: where it will be seen, if not there.
         """
         request = {
             "files": {name: str(file) for name, file in files.items()},

@@ -56,13 +56,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """One run over the models of a manifest.
-
-    Args:
-        chosen: models, and the executor that works on them.
-        settings: how to build.
-        observer: called with the progress.
-    """
+    """One run over the models of a manifest."""
 
     def __init__(self, chosen: Chosen, settings: RunSettings, observer: Observer) -> None:
         self._chosen, self._settings, self._observer = chosen, settings, observer

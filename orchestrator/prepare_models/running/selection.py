@@ -81,10 +81,8 @@ class Chosen(NamedTuple):
 def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False) -> Chosen:
     """Return manifest, models and executor, checked against the lock.
 
-    Args:
-        selection: what was asked for.
-        on_verified: called with how many bytes of a bundle are verified, and of how many.
-        accepts: whether to refuse older editions of a signed bundle or lock from now on.
+    ``on_verified``: called with how many bytes of a bundle are verified, and of how many. ``accepts``: whether to
+    refuse older editions of a signed bundle or lock from now on.
     """
     given, options = selection.given, selection.containers
     by_bundle = isinstance(given, Bundle)

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 class Supply:
     """The shared store of one run. Once it can't be reached, it is not asked again; the local store goes on serving.
 
-    Args:
-        sharing: what to do.
-        store: the local store.
-        replace: whether what is built takes the place of what is there.
+    replace: whether what is built takes the place of what is there.
 
     Raises:
         UsageError: the settings contradict each other, or the URL or the key can't be used.

@@ -37,11 +37,7 @@ def get_ready(settings: RunSettings) -> None:
 def perform(chosen: Chosen, settings: RunSettings, observer: Observer, *, started: float) -> documents.Run:
     """Prepare models, write the reports, even of an interrupted run, and return the run's report.
 
-    Args:
-        chosen: models, and the executor that works on them.
-        settings: how to build and report.
-        observer: called with the progress.
-        started: seconds since the epoch.
+    ``started``: seconds since the epoch.
 
     Raises:
         HostError: the models directory or a report can't be written.

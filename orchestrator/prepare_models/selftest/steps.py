@@ -91,8 +91,7 @@ def _without(found: object, private: Mapping[str, str]) -> object:
 def private_words(work: Path) -> dict[str, str]:
     """Return what a public file must not contain (paths, user, machine, secrets), each with its replacement.
 
-    Args:
-        work: the selftest's own directory.
+    ``work``: the selftest's own directory.
     """
     words = {
         str(work): "<selftest>",

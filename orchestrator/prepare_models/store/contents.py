@@ -169,11 +169,7 @@ def chosen(
 ) -> list[Item]:
     """Return the items to prune, least recently used first.
 
-    Args:
-        items: all items.
-        max_bytes: how much of these kinds may stay.
-        unused_s: items not used for that long are removed in any case.
-        kinds: kinds of items that may be removed.
+    ``max_bytes``: how much of these kinds may stay. ``unused_s``: items not used for that long are removed in any case.
     """
     oldest_first = sorted((item for item in items if item.kind in kinds), key=lambda item: item.used_at)
     left, doomed, now = sum(item.bytes for item in oldest_first), [], time.time()

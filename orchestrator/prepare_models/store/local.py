@@ -67,9 +67,8 @@ class Turn(Value):
 class Store:
     """Engines in a directory. All methods are safe in several threads and processes at once.
 
-    Args:
-        root: the directory; it is created when something is stored.
-        digests: known digests of files, so that untouched engines are not read again.
+    root: the directory; it is created when something is stored. digests: known digests of files, so that untouched
+    engines are not read again.
     """
 
     def __init__(self, root: Path, digests: Digests) -> None:
