@@ -17,8 +17,8 @@ from prepare_models.machine import facts
 from prepare_models.manifest.model import Manifest, ModelSpec
 from prepare_models.planning import planner as plan
 from prepare_models.planning import status
-from prepare_models.store import Turn, open_store, restore
-from prepare_models.store.local import write_record
+from prepare_models.store import restore
+from prepare_models.store.local import Turn, open_store, write_record
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig

@@ -52,8 +52,10 @@ class Model:
         """Return the inputs or the outputs."""
         return [binding for binding in self.io if binding["mode"] == mode]
 
-    def text(self, name: str) -> Optional[str]:
+    def text(self, name: str, *, errors: str = "strict") -> Optional[str]:
         """Return the text of a file in the engine's directory, or None if it is missing.
+
+        ``errors``: what becomes of bytes that are not UTF-8, see ``bytes.decode``.
 
         Raises:
             ValueError: it can't be read; the message says why.
@@ -61,7 +63,7 @@ class Model:
         if not self.published:
             return None
         try:
-            return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8")
+            return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8", errors)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

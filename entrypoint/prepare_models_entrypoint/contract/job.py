@@ -219,6 +219,13 @@ class ModelSettings(Record):
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
 
+    @property
+    def samples_decide(self) -> bool:
+        """Whether the engine depends on ``verify``: on what stays in fp32 or out of int8, or on the precision."""
+        if self.precision == AUTO or (self.precision == "int8" and self.calibration is not None):
+            return True
+        return self.precision in ("fp16", "bf16", "int8") and self.keep_auto is not False
+
     def deployed(self) -> DeploymentInfo:
         """Return what the companions are written for, in the form that reports have."""
         found, nvinfer = self.deployment.info(), self.deepstream.info()

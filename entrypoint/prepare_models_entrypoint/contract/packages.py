@@ -71,7 +71,8 @@ def _of_precision(job: ModelJob) -> Set[str]:
     """Return the packages that bring a precision into the graph. A model that already has it may need none of them."""
     scales = job.calibration_cache is not None or job.calibration is not None
     if job.precision in ("fp16", "bf16", AUTO) or (job.precision == "int8" and scales):
-        measured = job.keep_auto is not False and (job.precision != "int8" or job.builder.int8_remainder != "fp32")
+        halves = job.precision != "int8" or job.builder.int8_remainder != "fp32"
+        measured = job.precision == AUTO or (job.keep_auto is not False and halves)
         return {"onnx", "onnxruntime"} if measured else {"onnx"}
     if job.precision == "fp8" and scales:
         return {"onnx", "nvidia-modelopt"}

@@ -177,10 +177,8 @@ class ModelSpec(ModelSettings):
     def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
         """Return the entrypoint's job for this model.
 
-        Args:
-            output_dir: directory of the model, absolute if anything is written.
-            key_file: where the entrypoint finds the key.
-            timeout_s: seconds that the conversion may take.
+        ``output_dir``: directory of the model, absolute if anything is written. ``key_file``: where the entrypoint
+        finds the key. ``timeout_s``: seconds that the conversion may take.
         """
         return ModelJob(
             **{**self.shared(), "key_file": str(key_file) if key_file else None, "timeout_s": timeout_s},

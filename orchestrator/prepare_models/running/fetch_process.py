@@ -50,11 +50,8 @@ def fetch_sources(
 
     A model's weights files are fetched with it, and have results of their own.
 
-    Args:
-        by_network: sources by how they are reached, each with the sha256 that it must have, or None.
-        on_event: called with the progress.
-        offline: use only what is in the store.
-        pins: what a lock records about the sources and such weights.
+    ``by_network``: sources by how they are reached, each with the sha256 that it must have, or None. ``offline``: use
+    only what is in the store. ``pins``: what a lock records about the sources and such weights.
 
     Raises:
         SourcesError: some failed; it has each with its reason.
@@ -73,11 +70,8 @@ def fetch_sources(
 class Fetching:
     """Fetches in a separate process while the block runs.
 
-    Args:
-        job: what to fetch; its network settings come from ``network``.
-        network: how sources are reached, secrets included.
-        on_result: called with the result of each source.
-        on_event: called with all other events of the child.
+    job: what to fetch; its network settings come from ``network``, with secrets. on_result: called with the result of
+    each source. on_event: called with all other events of the child.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def judge(model: Model, release: str = "") -> Judged:
 def _config(model: Model, of: _Judge) -> Optional[Message]:
     """Return the configuration: empty if there is none, None if it can't be read."""
     try:
-        text = model.text(CONFIG)
+        text = model.text(CONFIG, errors="surrogateescape")  # protobuf takes any bytes in comments
         return parse(text, SCHEMA) if text is not None else {}
     except ValueError as error:
         of.tell([("triton-config", f"config.pbtxt can't be read: {error}")])
