@@ -67,13 +67,7 @@ class ValueRange(TypedDict):
     max: List[int]
 
 
-class _ProfileShapes(TypedDict):
-    min: List[int]
-    opt: List[int]
-    max: List[int]
-
-
-class ProfileShapes(_ProfileShapes, total=False):
+class ProfileShapes(ValueRange, total=False):
     """Shapes of one binding in one optimization profile. ``values``: only for a shape tensor."""
 
     values: ValueRange
@@ -211,7 +205,7 @@ class _Deployment(TypedDict):
 class DeploymentInfo(_Deployment, total=False):
     """What the companions of the engine were written for, as in ``contract.deployment.Deployment``.
 
-    deepstream: ``contract.deepstream.DeepStreamConfig``, if the manifest sets any of it.
+    deepstream: ``contract.deployment.DeepStreamConfig``, if the manifest sets any of it.
     """
 
     deepstream: Dict[str, Any]

@@ -13,7 +13,6 @@ from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import naming
-from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError, missing
@@ -63,9 +62,7 @@ def takes(builder: BuilderConfig) -> bool:
     return True
 
 
-def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the trtexec command line that builds the same engine, or None if trtexec has no such options."""
-    return trtexec.equivalent(model, result)
+line = trtexec.equivalent
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -126,7 +123,9 @@ class _Attempt(Attempt):
             traits = network.traits()
             resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
             _check_names(profiles.check_names(traits, resolved))
-            result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
+            for binding in bindings:
+                binding["profiles"] = [each[binding["name"]] for each in resolved if binding["name"] in each]
+            result["profiles"], result["io"] = resolved, bindings
             self.note(built.proof)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
@@ -298,12 +297,6 @@ def _check_backend() -> None:
             hint=f"{extras.install('local')}, or check the driver and libraries of this environment",
         ) from error
     del backend
-
-
-def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
-    for binding in bindings:
-        binding["profiles"] = [profile[binding["name"]] for profile in resolved if binding["name"] in profile]
-    return bindings
 
 
 def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":

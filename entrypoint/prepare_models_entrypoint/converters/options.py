@@ -160,19 +160,17 @@ def check_gpu(backend: BackendInfo, capability: Optional[str], wanted: Sequence[
     """
     if backend["name"] == "tensorrt_rtx":
         return _rtx(backend, capability, wanted)
-    gap = _gap(version_of(backend["version"]), version_of(capability)) if capability else None
+    if capability is None:
+        return []
+    version, number = version_of(backend["version"]), version_of(capability)
+    gaps = (each for each in GAPS if each.since <= version < each.until and each.lowest <= number <= each.highest)
+    gap = next(gaps, None)
     if gap is None:
         return []
     raise ConvertError(
         NO_CODE,
         f"tensorrt {backend['version']} has no code for this GPU's compute capability {capability} ({gap.source})",
         hint="build in an image whose TensorRT has it: 'prepare-models doctor' names the image for this machine",
-    )
-
-
-def _gap(version: Version, capability: Version) -> Optional[Gap]:
-    return next(
-        (gap for gap in GAPS if gap.since <= version < gap.until and gap.lowest <= capability <= gap.highest), None
     )
 
 

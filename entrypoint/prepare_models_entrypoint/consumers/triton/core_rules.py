@@ -271,7 +271,12 @@ def label_files(config: Message) -> Mapping[str, str]:
 def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
     """Return the versions that the policy serves, and findings about it. A directory ``2.bak`` is version 2."""
     there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
-    wrong = list(_absent(config, there))
+    wrong: List[Finding] = []
+    given = _specific(config) or []
+    absent = [version for version in given if version not in there]
+    if absent:
+        text = f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
+        wrong.append(("triton-version", text))
     versions = _chosen(config, there)
     if not versions and not wrong:
         text = ", ".join(map(str, there)) or "none"
@@ -293,13 +298,6 @@ def _number(folder: str) -> Optional[int]:
 def _specific(config: Message) -> Optional[List[int]]:
     specific = messages(config, "version_policy", "specific")
     return list(specific[0].get("versions", ())) if specific else None
-
-
-def _absent(config: Message, there: Sequence[int]) -> Iterator[Finding]:
-    given = _specific(config) or []
-    absent = [version for version in given if version not in there]
-    if absent:
-        yield "triton-version", f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
 
 
 def _chosen(config: Message, there: Sequence[int]) -> List[int]:

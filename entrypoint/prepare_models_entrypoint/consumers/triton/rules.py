@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import DefaultDict, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import DefaultDict, Dict, Iterator, List, Optional, Sequence
 
 from ...contract.companions import CONFIG
 from ...contract.report import ModelReport
@@ -20,19 +20,15 @@ from .text_format import Message, Schema, first, mapping, parse
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Findings in one model, by code."""
-
-    found: Mapping[str, Sequence[str]]
-
-
 @dataclass
-class _Judge:
+class Judged:
+    """A model, and what was found in it, by code."""
+
     model: Model
     found: DefaultDict[str, List[str]] = field(default_factory=lambda: defaultdict(list))
 
     def tell(self, findings: "Iterator[Finding] | Sequence[Finding]", version: str = "") -> None:
+        """Add findings; ``version``: of the engine that they are about, if there are several."""
         for code, message in findings:
             text = f"version {version}: {message}" if version else message
             if text not in self.found[code]:
@@ -42,15 +38,15 @@ class _Judge:
 def judge(model: Model, release: str = "") -> Judged:
     """Check a model directory as Triton would."""
     del release
-    of = _Judge(model)
+    of = Judged(model)
     config = _config(model, of)
     if config is None:
-        return Judged(of.found)
+        return of
     backend = _backend(model, config)
     if not backend and not config:
         why = "has no config.pbtxt, no version directory with a model that Triton knows"
         of.tell([("triton-foreign-directory", f"{model.directory} {why}")])
-        return Judged(of.found)
+        return of
     of.tell(core_rules.judge(config, model.directory.name, backend))
     served, wrong = core_rules.served(config, model.folders)
     of.tell(wrong)
@@ -61,10 +57,10 @@ def judge(model: Model, release: str = "") -> Judged:
             _of_version(of, config, str(version), several=len(served) > 1 or str(version) != "1")
     else:
         of.tell(_of_other(model, config, backend, served))
-    return Judged(of.found)
+    return of
 
 
-def _config(model: Model, of: _Judge) -> Optional[Message]:
+def _config(model: Model, of: Judged) -> Optional[Message]:
     """Return the configuration: empty if there is none, None if it can't be read."""
     try:
         text = model.text(CONFIG, errors="surrogateescape")  # protobuf takes any bytes in comments
@@ -87,7 +83,7 @@ def _labels(model: Model, config: Message) -> Iterator[Finding]:
             yield "triton-labels", f"the label_filename of output {name!r} is {file!r}, which is not in the directory"
 
 
-def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> None:
+def _of_version(of: Judged, config: Message, version: str, *, several: bool) -> None:
     """Check the engines of one version directory: one, or one for each kind of GPU."""
     model, prefix = of.model, version if several else ""
     default, others = core_rules.default_file(config, TENSORRT), mapping(config, "cc_model_filenames")
@@ -143,7 +139,7 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     if "/" in name or not (repository / name).is_dir():
         return None
     model = read_model(repository / name)
-    config = _config(model, _Judge(model))
+    config = _config(model, Judged(model))
     if config is None:
         return ensembles.Served(0, None)
     batch, served = first(config, "max_batch_size", 0), core_rules.served(config, model.folders)[0]
