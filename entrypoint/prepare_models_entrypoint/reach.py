@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from .contract import external_data
-from .contract.external_errors import ExternalDataError
+from .contract.external_data import ExternalDataError
 from .landlock import Reach
 
 if TYPE_CHECKING:
     from .contract.job import ModelJob
-    from .contract.samples import SampleConfig
+    from .contract.verification import SampleConfig
 
 # Programs, libraries and what the kernel reports about this machine. None of these belong to users or are secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")

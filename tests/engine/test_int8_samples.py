@@ -13,8 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
-from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
+from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.onnx_graph import calibrate, calibration_cache
 from prepare_models_entrypoint.onnx_graph.calibration_cache import CalibrationCache

@@ -26,10 +26,9 @@ from .kinds import (
     WordsOrList,
 )
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
-from .samples import CalibrationConfig
 from .settings import REQUIRED, Document, Nested, Record, Setting, rows, setting, several
 from .shapes import ShapeRange, Shapes
-from .verification import VerifyConfig
+from .verification import CalibrationConfig, VerifyConfig
 
 if TYPE_CHECKING:
     from .report import DeploymentInfo

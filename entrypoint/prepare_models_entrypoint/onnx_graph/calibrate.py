@@ -14,8 +14,7 @@ from onnx import ModelProto, helper
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
-from ..contract.samples import CALIBRATION_METHODS, CalibrationConfig
-from ..contract.verification import VerifyConfig
+from ..contract.verification import CALIBRATION_METHODS, CalibrationConfig, VerifyConfig
 from ..converters import profiles
 from ..errors import ConvertError
 from ..inspect.onnx_model import bindings

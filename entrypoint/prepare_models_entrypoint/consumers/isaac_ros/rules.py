@@ -93,7 +93,7 @@ def _dynamic_dimension(of: RosModel) -> Iterator[str]:
 
 def _output_type(of: RosModel) -> Iterator[str]:
     for binding in of.model.of("output") if of.has(TENSOR_RT) else ():
-        if binding["dtype"] not in of.release.output_types:
+        if binding["dtype"] not in of.release.nodes[TENSOR_RT].output_types:
             yield f"output {binding['name']!r} is {binding['dtype']}, which {of.release.name} does not publish"
 
 
@@ -162,7 +162,7 @@ def _deploy_dir(of: RosModel) -> Iterator[str]:
 
 
 def _foreign_directory(of: RosModel) -> Iterator[str]:
-    if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
+    if of.release.nodes[TRITON].loads == "repository" and triton.judge(of.model).found.get("triton-foreign-directory"):
         yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
 
