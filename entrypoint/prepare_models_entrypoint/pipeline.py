@@ -15,7 +15,7 @@ from typing import Dict, Iterator, Mapping, Optional, Sequence
 from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.environment import RuntimeInfo
-from .contract.external_data import ExternalDataError
+from .contract.external_errors import ExternalDataError
 from .contract.files import partial_file, read_small, sha256_file, sync_file, take, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from .contract import external_data
-from .contract.external_data import ExternalDataError
+from .contract.external_errors import ExternalDataError
 from .landlock import Reach
 
 if TYPE_CHECKING:

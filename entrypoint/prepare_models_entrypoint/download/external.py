@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, external_data
-from ..contract.external_data import ExternalDataError, UnreadableError
+from ..contract.external_errors import ExternalDataError, UnreadableError
 from ..contract.source import Source
 from ..errors import FetchError
 from .content_store import Store, key_of

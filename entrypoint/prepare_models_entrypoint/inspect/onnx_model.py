@@ -22,7 +22,7 @@ from onnx import (
 )
 
 from ..contract import external_data
-from ..contract.external_data import ExternalDataError
+from ..contract.external_errors import ExternalDataError
 from ..contract.report import Binding, WarningInfo
 from ..errors import InspectError
 from ..onnx_graph.walk import graphs

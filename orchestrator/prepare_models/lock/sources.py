@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
+from prepare_models_entrypoint.contract.external_data import files
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.files import open_regular, sha256_file
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value

@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.digest import Pending, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.external_data import ExternalDataError
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
 from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
 from prepare_models_entrypoint.contract.values import Value
