@@ -19,7 +19,7 @@ from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import messages, options, plugins, preflight, profiles, trtexec, well_formed
+from . import messages, options, plugins, preflight, profiles, program, trtexec, well_formed
 from .attempts import Attempt, best, located, settle
 from .precision import Evidence, check_flags, prove, rule, unmatched
 from .request import PARSE, SYNC, BuildRequest, BuildResult, Progress
@@ -265,9 +265,7 @@ def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCac
     config = request.model.calibration
     if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
         return _measured(request, progress)
-    if request.cache_file is None:
-        return None
-    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+    return program.cache_of(request)
 
 
 def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:

@@ -18,16 +18,7 @@ from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import (
-    layer_info,
-    options,
-    preflight,
-    profiles,
-    program,
-    timing_cache,
-    trtexec,
-    well_formed,
-)
+from . import layer_info, options, preflight, profiles, program, timing_cache, trtexec, well_formed
 from .attempts import Attempt, best, located, settle
 from .precision import Rule, prove, rule
 from .request import BuildRequest, BuildResult, Progress

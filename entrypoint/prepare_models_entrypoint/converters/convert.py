@@ -59,20 +59,12 @@ def convert(
 ) -> Converted:  # fmt: skip
     """Build ``plan`` from the model file ``source``.
 
-    Args:
-        model: the model's settings.
-        source: the fetched model file.
-        plan: unfinished file next to the engine's final place.
-        work_dir: private directory for intermediate files; this function removes what it puts there.
-        runtime: backend of this environment.
-        on_progress: called with phase, done and total.
-        cache_file: the fetched calibration cache.
-        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` next to it has
-        the times of builds.
-        check_only: check the model without building.
-        graph: file that receives the backend's ONNX graph.
-        attempts: receives the builds that ran out of memory, with what was changed after each.
-        on_start: called when the processes of a build have started: now this one may have threads.
+    plan: unfinished file next to the engine's final place. work_dir: private directory for intermediate files; this
+    function removes what it puts there. on_progress: called with phase, done and total. timing_dir: where timing caches
+    and the locks of GPUs are kept between builds; ``durations`` next to it has the times of builds. check_only: check
+    the model without building. graph: file that receives the backend's ONNX graph. attempts: receives the builds that
+    ran out of memory, with what was changed after each. on_start: called when the processes of a build have started:
+    now this one may have threads.
     """
     started = time.monotonic()
     durations = build_time.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
@@ -260,9 +252,7 @@ def _without_result(ended: Ended, log: Path, timeout_s: float, who: str = "the b
         return ConvertError("build-timeout", f"the build was stopped after {timeout_s:g} s{text}", retryable=True)
     if ended.signal == signal.SIGKILL:
         return ConvertError(
-            "out-of-memory",
-            f"{who} was killed, as the kernel does when memory runs out{text}",
-            retryable=True,
+            "out-of-memory", f"{who} was killed, as the kernel does when memory runs out{text}", retryable=True
         )
     if ended.signal == signal.SIGBUS:
         return ConvertError(

@@ -54,10 +54,7 @@ def _one(bindings: Sequence[Binding], inputs: Profile, traits: Mapping[str, Trai
     if unknown:
         names = ", ".join(f'"{name}"' for name in unknown)
         known = ", ".join(f"{name!r} ({_text(shape)})" for name, shape in network.items())
-        raise ConvertError(
-            "inputs-unknown",
-            f"the model has no input {names}; its inputs are {known or 'none'}",
-        )
+        raise ConvertError("inputs-unknown", f"the model has no input {names}; its inputs are {known or 'none'}")
     asked = [_Asked(name, shape, traits.get(name, Traits())) for name, shape in network.items() if name not in inputs]
     missing = [each for each in asked if each.needed]
     if missing:

@@ -42,17 +42,10 @@ def command(
 ) -> List[str]:
     """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec requires.
 
-    Args:
-        onnx: model file.
-        plan: engine file to write.
-        profiles: shapes of every input, for each optimization profile.
-        builder: settings of the manifest.
-        precision_flags: such as --fp16; empty if the model contains its types.
-        program: path of trtexec.
-        inputs: names of the inputs in the model's order; those of the first profile by default.
-        plugins: plugin libraries.
-        version: TensorRT version of trtexec, for options that changed their names.
-        explicit_shapes: give the shapes even if minimum and maximum are equal, as the model may be dynamic.
+    profiles: shapes of every input, for each optimization profile. precision_flags: such as --fp16; empty if the model
+    contains its types. inputs: names in the model's order; those of the first profile by default. version: TensorRT
+    version of trtexec, for options that changed their names. explicit_shapes: give the shapes even if minimum and
+    maximum are equal, as the model may be dynamic.
     """
     argv = [program, f"--onnx={onnx}", f"--saveEngine={plan}", *_shapes(profiles, explicit=explicit_shapes)]
     argv += _formats(builder, inputs if inputs is not None else list(profiles[0]) if profiles else [])
