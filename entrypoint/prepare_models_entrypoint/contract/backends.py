@@ -56,23 +56,9 @@ _VERSION = r"\d+(\.\w+)+"
 _ANSWER_S = 60.0
 
 
-class Here(NamedTuple):
-    """The module that builds in this interpreter, if any, and the others, which only load engines."""
-
-    builds: Optional[BackendInfo]
-    others: List[BackendInfo]
-
-
-def here() -> Here:
-    """Return the modules of this interpreter."""
-    found = installed()
-    builds = next((each for each in found if _BY_NAME[each["name"]].builds), None)
-    return Here(builds, [each for each in found if each is not builds])
-
-
 def installed_backend() -> Optional[BackendInfo]:
-    """Return the backend of this interpreter that builds, or None."""
-    return here().builds
+    """Return the module of this interpreter that builds, or None."""
+    return next((each for each in installed() if _BY_NAME[each["name"]].builds), None)
 
 
 def installed() -> List[BackendInfo]:

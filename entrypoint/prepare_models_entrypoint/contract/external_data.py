@@ -185,14 +185,7 @@ def tensor_bytes(data_type: int, dims: "List[int] | Tuple[int, ...]") -> Optiona
     ``data_type``: number of TensorProto.DataType.
     """
     bits = _BITS.get(data_type)
-    return None if bits is None or any(dim < 0 for dim in dims) else math.ceil(_product(dims) * bits / 8)
-
-
-def _product(dims: "List[int] | Tuple[int, ...]") -> int:
-    result = 1
-    for dim in dims:
-        result *= dim
-    return result
+    return None if bits is None or any(dim < 0 for dim in dims) else math.ceil(math.prod(dims) * bits / 8)
 
 
 class _Walk:

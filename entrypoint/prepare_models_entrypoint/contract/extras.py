@@ -25,11 +25,8 @@ class Missing(NamedTuple):
 def missing(what: str, extra: str, why: Union[ImportError, str], *beside: str) -> Missing:
     """Return what to say about something that needs an extra which is not installed.
 
-    Args:
-        what: what needs it, such as "a farm".
-        extra: the name of the extra.
-        why: the error of the import, or the names of the packages.
-        beside: packages that are installed with it.
+    what: what needs it, such as "a farm". extra: its name. why: the error of the import, or the names of the packages.
+    beside: packages that are installed with it.
     """
     if isinstance(why, ImportError) and not isinstance(why, ModuleNotFoundError):
         return Missing(f"{what} needs a package that does not load: {why}", install(extra, *beside))

@@ -31,11 +31,11 @@ def board_of(compatible: str) -> Optional[str]:
 def probe(*, gpu: bool = True) -> RuntimeInfo:
     """Describe this process. ``gpu=False`` does not touch the CUDA driver."""
     device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
-    found, programs = backends.here(), converters.find().programs
+    backend, programs = backends.installed_backend(), converters.find().programs
     return RuntimeInfo(
         python=sys.version.split()[0],
         machine=os.uname().machine,
-        backend=found.builds,
+        backend=backend,
         gpu=device,
         gpu_reason=reason,
         system=sys.platform,
@@ -45,7 +45,7 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
         library=backends.library_version(),
         etlt_codec=converters.has_codec(),
         packages=packages.installed(),
-        others=found.others,
+        others=[each for each in backends.installed() if each != backend],
     )
 
 

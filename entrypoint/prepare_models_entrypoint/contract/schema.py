@@ -117,7 +117,8 @@ def _reader(kind: object) -> Reader:
         return _anything
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in _UNIONS:
-        return _optional(_reader(next(each for each in inner if each is not type(None))))
+        given = _reader(next(each for each in inner if each is not type(None)))
+        return lambda value: None if value is None else given(value)
     if origin is tuple:
         return _items(inner[0], tuple)
     if origin in (list, collections.abc.Sequence):
@@ -162,10 +163,6 @@ def _as_they_are(kind: object) -> FrozenSet[type]:
     if typing.get_origin(kind) in _UNIONS:
         return frozenset((type(None),)).union(*map(_as_they_are, typing.get_args(kind)))
     return frozenset((kind,)) if kind in (str, bool, float) else frozenset()
-
-
-def _optional(inner: Reader) -> Reader:
-    return lambda value: None if value is None else inner(value)
 
 
 def _items(kind: object, make: Callable[[List[object]], Sequence[object]]) -> Reader:

@@ -101,7 +101,6 @@ class _Attempt(Attempt):
 
     @property
     def precision(self) -> str:
-        """See ``Attempt``."""
         return "fp32" if _weakly(self.request.model.builder) else self.request.model.precision
 
     def tried_in_fp32(self) -> "_Attempt":
@@ -109,7 +108,6 @@ class _Attempt(Attempt):
         return self.in_fp32(check_only=True, graph=None)
 
     def made(self, result: BuildResult) -> BuildResult:
-        """Return the result with what was found and built."""
         from .builder import Builder
 
         request, model = self.request, self.request.model

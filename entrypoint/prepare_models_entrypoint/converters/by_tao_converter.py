@@ -10,7 +10,6 @@ from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.precision import Means
-from ..contract.shapes import ShapeRange
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
 from . import options, program, trtexec
@@ -85,23 +84,21 @@ def command(
     argv = [program, "-k", key]
     argv += ["-d", ",".join(map(str, model.tao.dims))] if model.tao.dims else []
     for profile in (model.inputs, *model.profiles):
-        argv += [part for name, shapes in profile.items() for part in ("-p", _profile(name, shapes))]
+        for name, shapes in profile.items():
+            ranges = ("x".join(map(str, dims)) for dims in (shapes.min, shapes.opt, shapes.max))
+            argv += ["-p", ",".join([name, *ranges])]
     argv += ["-t", model.precision]
     argv += ["-c", cache] if cache else []
     argv += ["-e", engine]
     argv += ["-o", ",".join(model.outputs)] if model.outputs else []
-    return [*argv, *_rest(model), etlt]
-
-
-def _rest(model: ModelJob) -> List[str]:
     options = {
         "-b": model.tao.batch,
         "-m": model.tao.max_batch,
         "-i": model.tao.input_order,
         **{row.option.tao: value for row, value in model.builder.chosen()},
     }
-    argv = [part for option, value in options.items() if type(value) in (int, str) for part in (option, str(value))]
-    return argv + [option for option, value in options.items() if value is True]
+    argv += [part for option, value in options.items() if type(value) in (int, str) for part in (option, str(value))]
+    return [*argv, *(option for option, value in options.items() if value is True), etlt]
 
 
 def _check(model: ModelJob, cache: Optional[str]) -> None:
@@ -125,10 +122,6 @@ def _check(model: ModelJob, cache: Optional[str]) -> None:
             f"tao-converter would ignore {', '.join(unused)}",
             hint="remove these lines, or use converter: api",
         )
-
-
-def _profile(name: str, shapes: ShapeRange) -> str:
-    return ",".join([name, *("x".join(map(str, dims)) for dims in (shapes.min, shapes.opt, shapes.max))])
 
 
 def masked(argv: Sequence[str]) -> List[str]:

@@ -85,7 +85,6 @@ class _Attempt(Attempt):
 
     @property
     def precision(self) -> str:
-        """See ``Attempt``."""
         return self.request.model.precision if self.chosen.rewrites else "fp32"
 
     def tried_in_fp32(self) -> "_Attempt":
@@ -93,11 +92,9 @@ class _Attempt(Attempt):
         return self.in_fp32(graph=None)
 
     def in_fp32(self, **request: object) -> "_Attempt":
-        """See ``Attempt``."""
         return dataclasses.replace(super().in_fp32(**request), chosen=Rule(Means.EXPORTED))
 
     def made(self, result: BuildResult) -> BuildResult:
-        """See ``Attempt``."""
         source = Path(self.request.source)
         if not self.chosen.rewrites and not self.needs and not well_formed.has_functions(source):
             self._run(result, source)
@@ -115,12 +112,28 @@ class _Attempt(Attempt):
 
     def _run(self, result: BuildResult, onnx: Path) -> None:
         """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
-        request, source, version = self.request, Path(self.request.source), self.version
+        request, model, source, version = self.request, self.request.model, Path(self.request.source), self.version
+        flags = trtexec.precision_flags(
+            model.precision, version, cache=request.cache_file, remainder=model.builder.int8_remainder
+        )
+        layers = str(_layer_info_file(request)) if flags else None
         self.keep(onnx)
         with located(onnx, source):
             well_formed.check_loops(onnx, source)
             with timing_cache.private(request, "trtexec", ".".join(map(str, version))) as timings:
-                argv = _trtexec_command(request, result, version, str(onnx), timings)
+                argv = trtexec.command(
+                    str(onnx),
+                    request.plan,
+                    profiles=result["profiles"],
+                    builder=model.builder,
+                    precision_flags=flags,
+                    program=request.program or "trtexec",
+                    inputs=[binding["name"] for binding in result["io"] if binding["mode"] == "input"] or None,
+                    plugins=[plugin.file for plugin in model.plugins],
+                    version=version,
+                    explicit_shapes=bool(model.inputs),
+                )
+                argv += trtexec.additions(version, layer_info=layers, timing_cache=timings)
                 trtexec.check(argv, version)
                 result["command"] = argv
                 if not request.check_only:
@@ -140,29 +153,6 @@ class _Attempt(Attempt):
         result["precision_proof"] = prove(
             model.precision, self.chosen, evidence, allow_fallback=model.allow_fallback, calibration=self.coverage
         )
-
-
-def _trtexec_command(
-    request: BuildRequest, result: BuildResult, version: Version, onnx: str, timings: Optional[str]
-) -> List[str]:
-    model = request.model
-    flags = trtexec.precision_flags(
-        model.precision, version, cache=request.cache_file, remainder=model.builder.int8_remainder
-    )
-    argv = trtexec.command(
-        onnx,
-        request.plan,
-        profiles=result["profiles"],
-        builder=model.builder,
-        precision_flags=flags,
-        program=request.program or "trtexec",
-        inputs=[binding["name"] for binding in result["io"] if binding["mode"] == "input"] or None,
-        plugins=[plugin.file for plugin in model.plugins],
-        version=version,
-        explicit_shapes=bool(model.inputs),
-    )
-    layers = str(_layer_info_file(request)) if flags else None
-    return argv + trtexec.additions(version, layer_info=layers, timing_cache=timings)
 
 
 def _look(

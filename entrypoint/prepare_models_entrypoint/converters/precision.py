@@ -39,14 +39,10 @@ def rule(
 ) -> Rule:  # fmt: skip
     """Return how to get the precision ``requested``.
 
-    Args:
-        requested: fp32, fp16, bf16, int8 or fp8.
-        flags: names of the backend's builder flags if these choose the precision (TensorRT 8 to 10), else None.
-        has_qdq: whether the model contains Q/DQ nodes.
-        has_cache: whether there is a calibration cache.
-        remainder: fp16 (default) or fp32, for layers that don't become int8.
-        has_samples: whether there are samples from which fp8 scales can be made.
-        typed: whether the model already has layers of this precision.
+    flags: names of the backend's builder flags if these choose the precision (TensorRT 8 to 10), else None. has_qdq:
+    whether the model contains Q/DQ nodes. has_cache: whether there is a calibration cache. remainder: fp16 (default) or
+    fp32, for layers that don't become int8. has_samples: whether there are samples from which fp8 scales can be made.
+    typed: whether the model already has layers of this precision.
 
     Raises:
         ConvertError: this runtime can't do it, or the model lacks what is needed.

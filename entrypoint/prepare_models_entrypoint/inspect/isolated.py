@@ -13,7 +13,7 @@ from ..confinement import confine
 from ..contract.external_errors import ExternalDataError
 from ..contract.files import pass_on
 from ..errors import InspectError, StageError, from_external_data
-from ..processes import Ended, answer_of, die_with_parent, show_as, supervise_fork, tail
+from ..processes import answer_of, die_with_parent, show_as, supervise_fork, tail
 
 Document = Dict[str, Any]
 # Called with what is known so far; the last call counts if the process dies afterwards.
@@ -61,7 +61,12 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
         document = answer_of(told, Document)
         if ended.exit_code == 0 and document is not None:
             return document
-        how = _how(ended, timeout_s, tail(log, 1))
+        said = tail(log, 1)
+    last = f": {said}" if said else ""
+    if ended.timed_out:
+        how = f"took longer than {timeout_s:g} s"
+    else:
+        how = f"died of {ended.signal.name}{last}" if ended.signal else f"ended with status {ended.exit_code}{last}"
     if document is None:
         raise InspectError(
             "inspect-failed",
@@ -77,10 +82,3 @@ def unreadable(what: str, error: Exception) -> InspectError:
     return InspectError(
         "source-unreadable", f"{what} can't be read: {why}", hint="check the path, and give this user read access"
     )
-
-
-def _how(ended: Ended, timeout_s: float, last: str) -> str:
-    text = f": {last}" if last else ""
-    if ended.timed_out:
-        return f"took longer than {timeout_s:g} s"
-    return f"died of {ended.signal.name}{text}" if ended.signal else f"ended with status {ended.exit_code}{text}"

@@ -73,8 +73,10 @@ def bindings(model: ModelProto) -> List[Binding]:
 
 def _describe(model: ModelProto, path: Path, *, layers: bool, weights: bool) -> Document:
     graph = model.graph
-    tensors = list(_tensors(graph))
-    operators = collections.Counter(_operator(node) for each in graphs(graph) for node in each.node)
+    every = list(graphs(graph))
+    tensors = [_tensor(tensor) for each in every for tensor in each.initializer]
+    tensors += [_tensor(sparse.values, sparse=True) for each in every for sparse in each.sparse_initializer]
+    operators = collections.Counter(_operator(node) for each in every for node in each.node)
     files = _files(path)
     producer = f"{_text(model.producer_name)} {_text(model.producer_version)}".strip()
     document: Document = {
@@ -221,13 +223,6 @@ def _complete(value: Document, dtype: str, dims: Optional[List[Dim]]) -> None:
     if value["shape"] is None and dims is not None:
         value["dims"], value["inferred"] = dims, True
         value["shape"] = [dim if isinstance(dim, int) else -1 for dim in dims]
-
-
-def _tensors(graph: GraphProto) -> Iterator[Document]:
-    """Yield the weights of a graph and of those within it."""
-    for each in graphs(graph):
-        yield from (_tensor(tensor) for tensor in each.initializer)
-        yield from (_tensor(sparse.values, sparse=True) for sparse in each.sparse_initializer)
 
 
 def _tensor(tensor: TensorProto, *, sparse: bool = False) -> Document:

@@ -33,10 +33,9 @@ _MACHINE_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIB
 
 def unavailable() -> str | None:
     """Return why this Python can't build engines, or None."""
-    found = backends.here()
-    if found.builds is not None or converters.find().reads_onnx:
+    if backends.installed_backend() is not None or converters.find().reads_onnx:
         return None
-    loads = [f"{backends.PRODUCTS[each['name']]} {each['version']}" for each in found.others]
+    loads = [f"{backends.PRODUCTS[each['name']]} {each['version']}" for each in backends.installed()]
     alone = f"; what is installed loads engines and builds none: {', '.join(loads)}" if loads else ""
     return f"neither tensorrt nor tensorrt_rtx is installed for {sys.executable}{alone}"
 

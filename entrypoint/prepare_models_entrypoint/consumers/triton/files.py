@@ -44,12 +44,9 @@ def config(
     Shapes are complete, with -1 for dynamic dimensions, and ``max_batch_size`` is 0. If Triton may batch, shapes omit
     the first dimension, and the dynamic batcher is on.
 
-    Args:
-        name: name of the model.
-        bindings: bindings of the engine.
-        warmup: whether Triton runs the engine once, with zeros, before it serves requests.
-        by_capability: file names of engines by compute capability, if there is one for each of several GPUs.
-        version: the only version to serve; None serves the latest.
+    warmup: whether Triton runs the engine once, with zeros, before it serves requests. by_capability: file names of
+    engines by compute capability, if there is one for each of several GPUs. version: the only one to serve; None serves
+    the latest.
     """
     batch = max_batch_size(bindings)
     served = "latest { num_versions: 1 }" if version is None else f"specific {{ versions: [{version}] }}"

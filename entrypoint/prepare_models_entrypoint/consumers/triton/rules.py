@@ -98,14 +98,10 @@ def _of_version(of: Judged, config: Message, version: str, *, several: bool) -> 
         why = f" ({'; '.join(model.unread)})" if model.unread else ""
         of.tell([("engine-record", f"no report.json was written with {version}/{there[0]} of {model.directory}{why}")])
     for plan in plans:
-        of.tell(tensorrt.judge(config, _engine(plan)), prefix)
+        formats = plan.report["builder"].get("io_formats")
+        given = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
+        of.tell(tensorrt.judge(config, tensorrt.Engine(plan.report["io"], given)), prefix)
         of.tell(_notes(config, plan), prefix)
-
-
-def _engine(plan: Plan) -> tensorrt.Engine:
-    formats = plan.report["builder"].get("io_formats")
-    given = {str(name): str(each) for name, each in formats.items()} if isinstance(formats, dict) else {}
-    return tensorrt.Engine(plan.report["io"], given)
 
 
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
