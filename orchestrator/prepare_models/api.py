@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from .executors import choice
 from .manifest.model import Manifest
 from .options import ContainerOptions, RunSettings, Sharing, Signatures
-from .reports.run_report import Conversion, RunReport
+from .reports.documents import Conversion, RunReport
 from .running import selection
 from .running.progress import Events, Observer, OnEvent
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
@@ -280,11 +280,11 @@ def rollback(
         UsageError: there is no such model or version.
         PrepareModelsError: there is no version to go back to, or it is damaged; ``code`` says which.
     """
-    from .provisioning import rollback as rolling_back
+    from .provisioning import provision as provisioning
     from .provisioning.status_file import device_name
 
     place = Path(models_dir).absolute()
-    return rolling_back.perform(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
+    return provisioning.roll_back(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
 
 
 @_call()

@@ -15,9 +15,8 @@ from prepare_models_entrypoint.contract.values import Value
 from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
-from ..lock import Lock, drift_of_platform, load, path_of, refuse
-from ..lock.document import LockedFile, facts_of_image
-from ..lock.pins import fetched_pins
+from ..lock.document import Lock, LockedFile, facts_of_image, path_of
+from ..lock.pins import drift_of_platform, fetched_pins, load, refuse
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
 from ..manifest import licences

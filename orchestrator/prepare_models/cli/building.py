@@ -16,7 +16,7 @@ from ..support.page import show
 from .options import add_key, add_output, seconds, size
 
 if TYPE_CHECKING:
-    from ..reports.run_report import RunReport
+    from ..reports.documents import RunReport
     from ..running.progress import Observer
 
 

@@ -5,27 +5,57 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prepare_models_entrypoint.contract import known_faults, sizes
+from prepare_models_entrypoint.contract import backends, converters, known_faults, packages, sizes
 from prepare_models_entrypoint.contract.values import Value
 
 from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
 from ..errors import HostError
 from ..support.paths import cache_dir
-from . import jetpacks, local_builds, platforms
+from . import jetpacks, platforms
+from .environments import unavailable
 from .facts import Machine
-from .findings import CONTAINERS, FAIL, OK, WARN, Finding, judged
 from .platforms import Platform
 
 if TYPE_CHECKING:
     from ..docker.container import Containers
-    from .power import Power
+    from .facts import Power
+
+
+OK = "ok"
+WARN = "warn"
+FAIL = "fail"
+
+CONTAINERS, LOCAL = "docker", "local"  # executors
+
+
+class Finding(Value):
+    """One thing that was checked. of: the executor that needs it; empty if all do."""
+
+    name: str
+    status: str
+    message: str
+    fix: str = ""
+    of: str = ""
+
+
+def judged(findings: Sequence[Finding], executor: str | None) -> list[Finding]:
+    """Return findings if one executor works: what others lack is then a warning. None: failures stay failures."""
+    if executor is None:
+        return list(findings)
+    return [
+        replace(each, status=WARN) if each.status == FAIL and each.of not in ("", executor) else each
+        for each in findings
+    ]
+
 
 _OLDEST_API = (1, 40)
 _ENGINE_BYTES = 2 << 30
@@ -76,7 +106,7 @@ def examine(
         if chosen is not None and automatic is not None:
             findings += _image(containers, chosen)
     if automatic is not None:
-        findings += [_automatic(automatic), *local_builds.examine(machine, install)]
+        findings += [_automatic(automatic), *_this_python(machine, install)]
         findings = judged(findings, None if platform else automatic.name)
     findings += [*_memory(machine), *([_power(power)] if power else [])]
     findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]
@@ -300,3 +330,59 @@ def _authority(variable: str, place: Path) -> Finding:
     except OSError as error:  # ssl.SSLError is one
         return Finding(name, FAIL, f"{variable} names {place}, where no certificate can be read: {error}", fix)
     return Finding(name, OK, f"{variable}: {place}")
+
+
+# Packages of an extra of this distribution, beyond those of every installation.
+EXTRAS = {
+    "calibrate": ("onnxruntime", "pillow"),
+    "verify": ("onnxruntime", "pillow", "polygraphy"),
+    "sanitize": ("onnx-graphsurgeon", "onnxruntime", "polygraphy"),
+    "modelopt": ("nvidia-modelopt",),
+}
+_CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao-encryption"
+
+
+def _this_python(machine: Machine, install: str) -> Iterator[Finding]:
+    """Check what builds in this Python need, without importing any of it. ``install``: installs the extra ``local``."""
+    installed, found = packages.installed(), converters.find()
+    yield from _backend(machine, install)
+    if "onnx" in installed:
+        yield Finding("onnx here", OK, f"onnx {installed['onnx']}", of=LOCAL)
+    else:
+        yield Finding("onnx here", WARN, "onnx is not installed: models can't be changed", install, of=LOCAL)
+    yield _codec(found.codec)
+    programs = [f"{name} {path}" for name, path in found.programs.items()]
+    yield Finding("converters here", OK, ", ".join(programs) or "no trtexec, no tao-converter", of=LOCAL)
+    there = [name for name, needed in EXTRAS.items() if set(needed) <= set(installed)]
+    absent = [name for name in EXTRAS if name not in there]
+    text = f"installed: {', '.join(there) or 'none'}; not installed: {', '.join(absent) or 'none'}"
+    yield Finding("extras here", OK, text, of=LOCAL)
+
+
+def _backend(machine: Machine, install: str) -> Iterator[Finding]:
+    backend, why_not = backends.installed_backend(), unavailable()
+    if why_not is not None:
+        yield Finding("TensorRT here", FAIL, why_not, install, of=LOCAL)
+        return
+    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
+    text = f"{name} {version}".strip()
+    if name == "tensorrt_rtx":
+        text += ", which builds without a GPU, for RTX GPUs only: not for Isaac ROS and Triton"
+        yield Finding("TensorRT here", OK, text, of=LOCAL)
+        return
+    if not (machine.gpus or machine.jetson):
+        text += f", which builds on a GPU, and there is none: {machine.gpu_reason}"
+        yield Finding("TensorRT here", FAIL, text, machine.gpu_fix, of=LOCAL)
+    else:
+        yield Finding("TensorRT here", OK, text, of=LOCAL)
+    for fault in known_faults.of_version(version, machine.capabilities):
+        yield Finding("known faults", WARN, fault["message"], fault["hint"], of=LOCAL)
+
+
+def _codec(installed: bool) -> Finding:
+    if installed:
+        return Finding(".etlt here", OK, "NVIDIA's codec is installed", of=LOCAL)
+    possible = os.uname().machine == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
+    fix = _CODEC if possible else "decrypt .etlt models on x86_64 with Python 3.10 or 3.12, or in an image"
+    text = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
+    return Finding(".etlt here", WARN, text, fix, of=LOCAL)

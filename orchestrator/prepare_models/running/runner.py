@@ -32,7 +32,7 @@ from prepare_models_entrypoint.contract.source import Source
 from .. import __version__
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
 from ..executors.work import OnEvent, Work
-from ..machine import power
+from ..machine.facts import power_of
 from ..manifest import licences
 from ..manifest.model import ModelSpec
 from ..options import RunSettings
@@ -119,7 +119,7 @@ class Run:
                 machine=kernel.machine,
                 python=sys.version.split()[0],
                 cpus=os.cpu_count(),
-                power=power.probe(),
+                power=power_of(),
             ),
             executor=self._executor.name,
             runtime=self._seen_runtime(reports),

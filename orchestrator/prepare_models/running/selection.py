@@ -14,8 +14,7 @@ from ..errors import UsageError
 from ..executors import choice
 from ..executors.executor import Executor
 from ..lock.document import Lock
-from ..lock.drift import drift_of_platform, refuse
-from ..lock.pins import load
+from ..lock.pins import drift_of_platform, load, refuse
 from ..manifest.load import of_value
 from ..manifest.model import Manifest, ModelSpec
 from ..options import ContainerOptions, Signatures

@@ -26,7 +26,7 @@ from prepare_models_entrypoint.contract.values import Value
 from .. import __version__
 from ..executors.executor import Executor
 from ..machine import doctor, facts
-from ..machine.findings import FAIL, OK, WARN, Finding
+from ..machine.doctor import FAIL, OK, WARN, Finding
 from ..manifest.load import load
 from ..options import RunSettings
 from ..running.progress import Observer

@@ -12,8 +12,8 @@ from prepare_models_entrypoint.contract import extras
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
 from ...executors import choice
 from ...lock.pins import load
-from ...machine import doctor, facts, power
-from ...machine.findings import FAIL, OK, WARN, Finding
+from ...machine import doctor, facts
+from ...machine.doctor import FAIL, OK, WARN, Finding
 from ...planning import disk_budget, foresight
 from ...planning import plan as plans
 from ...support.file_digests import open_digests
@@ -59,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
         platform=arguments.platform,
         automatic=_automatic() if here else None,
         install=extras.install("local"),
-        power=power.probe(arguments.root),
+        power=facts.power_of(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
     printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...machine.findings import OK
+from ...machine.doctor import OK
 from ...reports import text
 from ...reports.documents import save
 from ...running import progress

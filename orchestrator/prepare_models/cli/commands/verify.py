@@ -13,7 +13,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...executors.executor import Executor
 from ...manifest.load import load
 from ...manifest.model import ModelSpec
-from ...planning import planner, published_models
+from ...planning import planner, status
 from ...reports import text
 from .. import printing, selection
 from ..options import add_executor, add_table, add_target_dir
@@ -54,7 +54,7 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]
     if not arguments.target.is_dir():
         return planner.select(load(arguments.target), arguments.names), arguments.models_dir.absolute()
     models_dir = arguments.target.absolute()
-    records = published_models.records(models_dir)
+    records = status.records(models_dir)
     unknown = [name for name in arguments.names if name not in records]
     if unknown or not records:
         raise UsageError(
@@ -62,7 +62,7 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]
             hint=f"it has: {', '.join(records) or 'none'}",
         )
     wanted = [record for name, record in records.items() if not arguments.names or name in arguments.names]
-    return [published_models.spec_of(record) for record in wanted], models_dir
+    return [status.spec_of(record) for record in wanted], models_dir
 
 
 def _verify(executor: Executor, spec: ModelSpec, models_dir: Path) -> ModelReport:
