@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.kinds import Kind
 
 
-Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
 
 
 def command(actions: Actions, name: str, summary: str, *examples: str, more: str = "") -> argparse.ArgumentParser:

@@ -96,7 +96,7 @@ def planned(
     specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool = False
 ) -> tuple[list[PlannedModel], Mapping[str, RuntimeInfo]]:
     """Return what would be done for each model, and the runtimes that would do it, by device class."""
-    directory = paths.refuse_file(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    directory = paths.refuse_file(models_dir, paths.MODELS)
     digests = open_digests()
     store, executors = open_store(digests), executor.by_device(specs)
     plans = planner.by_device(executors, directory, store=store, digests=digests, force=force)

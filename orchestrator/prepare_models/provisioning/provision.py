@@ -66,9 +66,9 @@ def perform(
     Raises:
         PrepareModelsError: the whole provisioning was stopped; the status has the error, too.
     """
-    models_dir = paths.make(settings.run.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    models_dir = paths.make(settings.run.models_dir, paths.MODELS)
     if not paths.writable(models_dir):
-        raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+        raise paths.unusable(models_dir, paths.MODELS)
     with (
         model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner)),
         work_dir(paths.make_cache()) as aside,

@@ -19,8 +19,6 @@ from .runner import Run
 if TYPE_CHECKING:
     from .selection import Chosen
 
-_PURPOSE, _CHOSEN_BY = "models directory", "--models-dir DIR"
-
 
 def get_ready(settings: RunSettings) -> None:
     """Check for what would stop a run at its end, and remove what killed runs left.
@@ -43,14 +41,14 @@ def perform(chosen: Chosen, settings: RunSettings, observer: Observer, *, starte
         HostError: the models directory or a report can't be written.
         InterruptedRunError: a signal stopped the run.
     """
-    models_dir = paths.make(settings.models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
+    models_dir = paths.make(settings.models_dir, paths.MODELS)
     run = Run(chosen, settings, observer)
     # Who only takes engines from a shared store needs no sources but those it builds from.
     pulls = settings.sharing is not None and not settings.sharing.pushes
     later = [] if chosen.offline or pulls else chosen.specs[settings.jobs :]
     later = [spec for spec in later if run.accepts_terms or not spec.eula]
     if not paths.writable(models_dir) and not run.up_to_date():
-        raise paths.unusable(models_dir, purpose=_PURPOSE, chosen_by=_CHOSEN_BY)
+        raise paths.unusable(models_dir, paths.MODELS)
     try:
         with fetching_ahead(later, chosen.executor.fetcher, models_dir=models_dir, force=settings.force):
             run.models()
