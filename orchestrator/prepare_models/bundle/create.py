@@ -22,7 +22,6 @@ from ..machine.platforms import Platform
 from ..manifest import licences
 from ..manifest.model import Manifest, ModelSpec
 from ..planning.planner import built
-from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
 from ..support.os_errors import writing
@@ -168,14 +167,15 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Fetch every source that is not just a local file into the download store; return the path of each."""
     base = manifest.path.absolute().parent
-    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
-    for spec in manifest.models:
-        digests = {file.place: file.sha256 for file in lock.models[spec.name]}
-        for file in wanted(spec, base):
-            if file.fetched:
-                by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
+    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
+    remote = [
+        (spec.network, file.source, digests[spec.name, file.place])
+        for spec in manifest.models
+        for file in wanted(spec, base)
+        if file.fetched
+    ]
     pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
-    results = fetch_sources(by_network, on_event=on_event, pins=pins)
+    results = fetch_sources(remote, on_event=on_event, pins=pins)
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 

@@ -287,10 +287,10 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     """Make the entrypoint find what the store has under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
-    remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
+    remote = [(ConnectionSpec(), source, sha256) for source, sha256 in pairs if Source.of(source).path is None]
     if remote:
         pins = Pins.together(spec.pins for spec in models)
-        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
+        fetch_sources(remote, on_event=lambda _: None, offline=True, pins=pins)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.identity import Change
+from prepare_models_entrypoint.contract.identity import Change, converter_of
 from prepare_models_entrypoint.contract.report import WarningInfo
 from prepare_models_entrypoint.contract.values import Value
 
@@ -106,7 +106,7 @@ def planned(
 
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:
-    choice, name = planner.converter(model.spec, runtime), model.spec.label
+    choice, name = converter_of(model.spec.job(Path()), runtime), model.spec.label
     problems = tuple(
         Foreseen(kind=each.kind, code=each.code, message=each.message, hint=each.hint)
         for each in foreseen

@@ -311,9 +311,7 @@ def _files(folder: Path) -> dict[str, Path]:
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
     """Write into the ledger that another release of a model is current now."""
     after = releases.current
-    record = releases.record(after) if after is not None else None
-    engine = record["engine"] if record is not None else None
-    sha256 = engine["sha256"] if engine is not None else None
+    sha256 = releases.engine_sha256(after)
     of.note(what, releases.folder.name, before=before, after=after, sha256=sha256, why=why)
 
 

@@ -136,9 +136,8 @@ def _look(models_dir: Path, model: ProvisionedModel) -> None:
     releases = Releases(models_dir / model["name"])
     current = releases.current
     record = releases.record(current) if current is not None else None
-    engine = record["engine"] if record is not None else None
     model["version"], model["previous_version"] = current, releases.previous
-    model["engine_sha256"] = engine["sha256"] if engine is not None else None
+    model["engine_sha256"] = releases.engine_sha256(current)
     model["build_key"] = record["build_key"] if record is not None else None
 
 

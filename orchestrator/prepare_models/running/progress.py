@@ -36,55 +36,35 @@ class Observer:
 
     def planned(self, model: PlannedModel) -> None:
         """Handle what will be done for a model."""
+        self._hand_on(lambda other: other.planned(model))
 
     def waiting(self, name: str, owner: str) -> None:
         """Handle that another process works on the model."""
+        self._hand_on(lambda other: other.waiting(name, owner))
 
     def event(self, event: Event) -> None:
         """Handle an event of the entrypoint."""
+        self._hand_on(lambda other: other.event(event))
 
     def finished(self, report: ModelReport) -> None:
         """Handle the report of a finished model."""
+        self._hand_on(lambda other: other.finished(report))
 
     def phase(self, name: str | None, phase: str) -> None:
         """Handle a provisioning's current phase, of one model or of all."""
+        self._hand_on(lambda other: other.phase(name, phase))
+
+    def _hand_on(self, call: Callable[[Observer], None]) -> None:
+        """Handle what no method of a subclass does. ``call``: repeats it for another observer."""
 
 
-class Relay(Observer):
-    """Hands every call on to other observers."""
-
-    def hand_on(self, call: Callable[[Observer], None]) -> None:
-        """Repeat a call. ``call``: makes it, for an observer."""
-        raise NotImplementedError
-
-    def planned(self, model: PlannedModel) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.planned(model))
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.waiting(name, owner))
-
-    def event(self, event: Event) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.event(event))
-
-    def finished(self, report: ModelReport) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.finished(report))
-
-    def phase(self, name: str | None, phase: str) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.phase(name, phase))
-
-
-class Several(Relay):
+class Several(Observer):
     """Passes everything on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def hand_on(self, call: Callable[[Observer], None]) -> None:
+    def _hand_on(self, call: Callable[[Observer], None]) -> None:
         """Make the call for each."""
         for each in self._observers:
             call(each)
@@ -173,7 +153,7 @@ class Live(Lines):
         super().finished(report)
 
 
-class Background(Relay):
+class Background(Observer):
     """Passes everything on to an observer in a separate thread, so that its imports and output don't delay the work.
 
     Models that are up to date are not reported unless ``everything`` is: if all are, nothing is imported.
@@ -192,7 +172,7 @@ class Background(Relay):
         self._calls.put(None)
         self._thread.join()
 
-    def hand_on(self, call: Callable[[Observer], None]) -> None:
+    def _hand_on(self, call: Callable[[Observer], None]) -> None:
         """Have the thread make the call."""
         self._calls.put(call)
 

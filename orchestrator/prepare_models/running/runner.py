@@ -242,14 +242,9 @@ class Run:
             return planned
         spec = planned.spec
         pairs = ((spec.source, spec.sha256), (spec.calibration_cache, spec.calibration_sha256))
-        remote = {source: sha256 for source, sha256 in pairs if source and Source.of(source).is_remote}
+        remote = [(spec.network, source, sha256) for source, sha256 in pairs if source and Source.of(source).is_remote]
         with contextlib.suppress(SourcesError):  # the build will tell
-            found = fetch_sources(
-                {spec.network: remote} if remote else {},
-                on_event=lambda _: None,
-                offline=self._chosen.offline,
-                pins=spec.pins,
-            )
+            found = fetch_sources(remote, on_event=lambda _: None, offline=self._chosen.offline, pins=spec.pins)
             for result in found.values():
                 self._digests.note_source(result["source_id"], result["sha256"] or "")
         return self._plan(spec, thorough=True)

@@ -43,9 +43,22 @@ class Delivery(Value):
     deploy_dir: str | None = None
 
     def of(self, specs: Sequence[ModelSpec]) -> Sequence[ModelSpec]:
-        """Return models with these names, for these consumers."""
-        specs = planner.with_tensor_names(specs, dict(self.tensor_names))
-        return planner.with_deployment(specs, self.deploy_dir, self.consumers)
+        """Return models with these names, for these consumers.
+
+        Raises:
+            UsageError: there are names for one model, and several models.
+        """
+        if self.tensor_names and len(specs) != 1:
+            known = ", ".join(spec.name for spec in specs)
+            raise UsageError(f"--tensor-names is for one model, not for {known}", hint="name the model, or use ros:")
+        chosen = self.tensor_names or self.consumers or self.deploy_dir
+        return [self._applied(spec) for spec in specs] if chosen else specs
+
+    def _applied(self, spec: ModelSpec) -> ModelSpec:
+        ros = replace(spec.ros, by_binding=dict(self.tensor_names)) if self.tensor_names else spec.ros
+        consumers = tuple(self.consumers) or spec.deployment.consumers
+        place = self.deploy_dir or spec.deployment.deploy_dir
+        return replace(spec, ros=ros, deployment=replace(spec.deployment, deploy_dir=place, consumers=consumers))
 
 
 class Selection(Value):
