@@ -19,8 +19,7 @@ from ..lock.document import Lock, LockedFile, facts_of_image, path_of
 from ..lock.pins import drift_of_platform, fetched_pins, load, refuse
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
-from ..manifest import licences
-from ..manifest.model import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
@@ -77,7 +76,7 @@ def create(
     manifest, lock = load(order.manifest, locked=True)
     if lock is None:
         raise UsageError(f"{path_of(order.manifest)} doesn't exist", hint="run prepare-models lock first")
-    licences.require(manifest.models, accepted=order.accept_eula)
+    require_terms(manifest.models, accepted=order.accept_eula)
     bases = [read_index(base) for base in order.bases]
     base = {content.sha256: content for index in bases for content in index.contents}
     with writing(order.target, "choose another with -o FILE"):

@@ -1,11 +1,14 @@
-"""What a container engine reports about itself, and what follows from it. Uses a connected client."""
+"""What a container engine reports about itself and its images, and what follows from it."""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.values import Value
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 CONTRACT_LABEL = f"{LABEL}.contract"
 
 CDI_BY_DEFAULT_API = (1, 50)
+_TIMEOUT_S = 5.0
+_LARGEST = 16 << 20  # bytes of an answer
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # by Go's names of architectures
 
 
@@ -129,3 +134,39 @@ def caller_umask() -> str:
         if line.startswith("Umask:"):
             return line.partition(":")[2].strip()
     return "0022"
+
+
+def ask_image(address: str, name: str) -> Image | None:
+    """Return an image by its name, or None if the container engine at a Unix socket doesn't have it.
+
+    Only the container engine knows which image a name means: a tag may have been moved. One request is enough, without
+    the Docker SDK, which takes longer to load than a run.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: the answer is not that of a container engine.
+    """
+    # HTTP/1.0: the answer is not chunked, and ends with the connection.
+    question = f"GET /images/{quote(name, safe='/:@')}/json HTTP/1.0\r\nHost: docker\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_TIMEOUT_S)
+        connection.connect(address)
+        connection.sendall(question.encode("ascii"))
+        answer = b"".join(_pieces(connection))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status == [b"404"]:
+        return None
+    if status != [b"200"]:
+        raise ValueError(f"the engine answers {head[:80]!r}")
+    try:
+        return Image.of(json.loads(body))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"the engine describes no image: {error!r}") from None
+
+
+def _pieces(connection: socket.socket) -> list[bytes]:
+    pieces: list[bytes] = []
+    while sum(map(len, pieces)) < _LARGEST and (piece := connection.recv(1 << 16)):
+        pieces.append(piece)
+    return pieces

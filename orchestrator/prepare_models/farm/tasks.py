@@ -20,7 +20,7 @@ from ..executors.executor import Executor
 from ..manifest.load import NO_FILE
 from ..manifest.model import Manifest, ModelSpec
 from ..options import RunSettings, Sharing
-from ..running import whole_run
+from ..running import runner
 from ..running.progress import Observer
 from ..running.selection import Chosen
 from ..support import paths
@@ -121,7 +121,7 @@ def _run(order: Order, executor: Executor, sharing: Sharing, observer: Observer)
         settings = RunSettings(
             Path(folder), force=order.force, timeout_s=order.timeout_s, accept_eula=True, sharing=sharing
         )
-        (report,) = whole_run.perform(chosen, settings, observer, started=time.time())["models"]
+        (report,) = runner.perform(chosen, settings, observer, started=time.time())["models"]
     for each in report["warnings"]:
         if each["code"] == SharedStoreError.UNREACHABLE:
             raise SharedStoreError(each["code"], each["message"], hint=each["hint"])

@@ -8,8 +8,7 @@ from typing import cast
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.source import Source
 
-from ..manifest import licences
-from ..manifest.model import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..running.fetch_process import OnEvent, fetch_sources
 from .document import Lock, LockedFile
 from .sources import Wanted, external_data, fetched_weights, measure_local, measure_samples, wanted
@@ -42,7 +41,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
             else:
                 todo.append((spec, file))
         models[spec.name] += measure_samples(spec, base)
-    licences.require((spec for spec, _ in todo), accepted=accept_eula)
+    require_terms((spec for spec, _ in todo), accepted=accept_eula)
     results = fetch_sources(((spec.network, file.source, file.pinned) for spec, file in todo), on_event=on_event)
     for spec, file in todo:
         result = results[Source.of(file.source).id]
@@ -67,7 +66,7 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
     """
     base = manifest.path.absolute().parent
     remote = [(spec, file) for spec in manifest.models for file in wanted(spec, base) if file.identifier is not None]
-    licences.require((spec for spec, _ in remote), accepted=accept_eula)
+    require_terms((spec for spec, _ in remote), accepted=accept_eula)
     unpinned = ((spec.network, file.source, None) for spec, file in remote)  # pinned, they would come from the store
     results = fetch_sources(unpinned, on_event=on_event)
     locked = {spec.name: lock.models.get(spec.name, ()) for spec in manifest.models}

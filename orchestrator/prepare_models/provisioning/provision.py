@@ -21,7 +21,7 @@ from ..options import RunSettings
 from ..planning import plan as plans
 from ..planning.planned import PlannedModel
 from ..planning.planner import PLAN
-from ..running import inspecting, whole_run
+from ..running import inspecting, runner
 from ..running.progress import Observer
 from ..running.publishing import Publisher
 from ..running.selection import Chosen
@@ -159,9 +159,9 @@ class _Provisioning(Value):
         self._offer(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
         aside = replace(self.settings.run, models_dir=self.staging)
-        whole_run.get_ready(aside)
+        runner.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
-        report = whole_run.perform(chosen, aside, self.observer, started=time.time())
+        report = runner.perform(chosen, aside, self.observer, started=time.time())
         for each in report["models"]:
             self.told.ran(each)
         failed = {each["name"] for each in report["models"] if each["engine"] is None}

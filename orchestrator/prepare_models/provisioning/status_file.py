@@ -14,8 +14,8 @@ from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 from .. import __version__
 from ..errors import PrepareModelsError, UsageError
 from ..manifest.model import Manifest
+from ..reports.documents import timestamp
 from ..running.progress import Observer
-from ..support.clock import timestamp
 from ..support.os_errors import writing
 from . import status_document as status
 from .releases import Releases

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import json
 import sys
@@ -256,3 +257,10 @@ class Conversion(RunReport):
     def engine(self) -> Path | None:
         """Return the engine's path, or None if the model failed."""
         return next(iter(self.engines.values()), None)
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time in ISO 8601, UTC, with milliseconds. ``seconds``: since the epoch; None means now."""
+    now = dt.datetime.now(dt.timezone.utc)
+    then = now if seconds is None else dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
+    return then.isoformat(timespec="milliseconds")

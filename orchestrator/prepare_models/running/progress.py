@@ -19,11 +19,11 @@ from ..errors import SharedStoreError
 from ..planning.planned import PlannedModel
 from ..support.display import display
 from ..support.paths import first_time
-from ..support.terminal import is_live
+from ..support.terminal import is_live, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-    from structlog.typing import FilteringBoundLogger
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
     from ..planning.planned import PlannedModel
 
@@ -202,13 +202,11 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
 
     @contextlib.contextmanager
     def make() -> Iterator[Observer]:
-        from ..support import log
-
         if log_format == "text" and is_live(sys.stderr):
             with display() as progress:  # which makes standard error print above the bars
-                yield Live(log.configure(log_format=log_format, verbose=verbose), progress)
+                yield Live(_logger(log_format, verbose), progress)
         else:
-            yield Lines(log.configure(log_format=log_format, verbose=verbose))
+            yield Lines(_logger(log_format, verbose))
 
     return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
 
@@ -275,3 +273,33 @@ class Events(Observer):
         with self._guard:
             self._count += 1
             self._on_event(event._replace(seq=self._count - 1))
+
+
+def _logger(log_format: str, verbose: int) -> FilteringBoundLogger:
+    """Set up structlog for this process: text for people, JSON lines for machines, on standard error."""
+    import logging
+
+    import structlog
+
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if log_format == "text":
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso" if log_format == "json" else "%H:%M:%S"),
+            _as_text,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def _as_text(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep untrusted names from adding lines to the log or moving the cursor."""
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}

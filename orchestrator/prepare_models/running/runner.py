@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,24 +28,26 @@ from prepare_models_entrypoint.contract.report import (
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.workspace import sweep
 
 from .. import __version__
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
 from ..executors.work import OnEvent, Work
 from ..machine.facts import power_of
-from ..manifest import licences
-from ..manifest.model import ModelSpec
+from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
 from ..planning import disk_budget, planner, targets
 from ..planning.identity import changed_at
 from ..planning.planned import RESTORE, PlannedModel
 from ..reports import documents
+from ..reports.documents import timestamp
 from ..store import restore
 from ..store.local import Entry, Store, Turn, open_store
-from ..support.clock import timestamp
+from ..support import paths
 from ..support.file_digests import open_digests
-from . import threads
+from . import threads, writer_lock
 from .fetch_process import fetch_sources
+from .prefetch import fetching_ahead
 from .progress import Observer
 from .publishing import Publisher
 from .writer_lock import Held, model_lock
@@ -63,7 +65,7 @@ class Run:
         self._specs, self._executor = chosen.specs, chosen.executor
         self._models_dir = settings.models_dir.absolute()
         # Who made a bundle has accepted the terms of what is in it.
-        self.accepts_terms = chosen.offline or licences.accepted(flag=settings.accept_eula)
+        self.accepts_terms = chosen.offline or terms_accepted(flag=settings.accept_eula)
         self._digests = open_digests()
         self._store = open_store(self._digests)
         self._store.sweep()
@@ -169,7 +171,7 @@ class Run:
             if companions.is_provisioned(output_dir):
                 what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
-            licences.require([spec], accepted=self.accepts_terms)
+            require_terms([spec], accepted=self.accepts_terms)
             return self._from_store_or_build(planned, lock)
 
     def _from_store_or_build(self, planned: PlannedModel, lock: Held) -> ModelReport | None:
@@ -310,3 +312,52 @@ def _supply(settings: RunSettings, store: Store) -> Supply | None:
     from .supply import Supply  # imported here, as most runs have no shared store
 
     return Supply(settings.sharing, store, replace=settings.force)
+
+
+def get_ready(settings: RunSettings) -> None:
+    """Check for what would stop a run at its end, and remove what killed runs left.
+
+    Raises:
+        HostError: the cache can't be used, or a report can't be drawn.
+    """
+    for form in settings.reports:
+        documents.check(form)  # before hours of building
+    sweep(paths.make_cache())
+    writer_lock.sweep()
+
+
+def perform(chosen: Chosen, settings: RunSettings, observer: Observer, *, started: float) -> documents.Run:
+    """Prepare models, write the reports, even of an interrupted run, and return the run's report.
+
+    ``started``: seconds since the epoch.
+
+    Raises:
+        HostError: the models directory or a report can't be written.
+        InterruptedRunError: a signal stopped the run.
+    """
+    models_dir = paths.make(settings.models_dir, paths.MODELS)
+    run = Run(chosen, settings, observer)
+    # Who only takes engines from a shared store needs no sources but those it builds from.
+    pulls = settings.sharing is not None and not settings.sharing.pushes
+    later = [] if chosen.offline or pulls else chosen.specs[settings.jobs :]
+    later = [spec for spec in later if run.accepts_terms or not spec.eula]
+    if not paths.writable(models_dir) and not run.up_to_date():
+        raise paths.unusable(models_dir, paths.MODELS)
+    try:
+        with fetching_ahead(later, chosen.executor.fetcher, models_dir=models_dir, force=settings.force):
+            run.models()
+    finally:
+        report = run.report(started)
+        _write(report, models_dir, settings.reports)
+    if report["summary"]["built"]:
+        from ..store.contents import keep_within_limit
+
+        keep_within_limit()
+    return report
+
+
+def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
+    if paths.writable(models_dir):
+        documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
+    for form, target in others.items():
+        documents.save(target, documents.render(form, report))

@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract import sizes
 from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
 from ...machine import platforms
-from ...manifest import licences
+from ...manifest.model import terms_accepted
 from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
@@ -105,7 +105,7 @@ def _create(arguments: argparse.Namespace) -> int:
         signer=signer(arguments),
         series=arguments.series or arguments.manifest.stem,
         counter=arguments.counter,
-        accept_eula=licences.accepted(flag=arguments.accept_eula),
+        accept_eula=terms_accepted(flag=arguments.accept_eula),
     )
     shown = not (arguments.quiet or arguments.json)
     measured = 0

@@ -17,9 +17,8 @@ from ...lock.document import Facts, Lock, LockedEngine, facts_of_image
 from ...lock.make import drift_of_servers, make
 from ...lock.pins import held_to
 from ...machine import platforms
-from ...manifest import licences
 from ...manifest.load import load
-from ...manifest.model import Manifest
+from ...manifest.model import Manifest, terms_accepted
 from ...planning import planner
 from ...reports.text import write
 from ...running.fetch_process import counted
@@ -87,7 +86,7 @@ def _check(arguments: argparse.Namespace) -> int:
     for name, found in _platforms(arguments):
         drift += pins.drift_of_platform(known, name, found)
     if arguments.online:
-        accepted = licences.accepted(flag=arguments.accept_eula)
+        accepted = terms_accepted(flag=arguments.accept_eula)
         with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
             drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=counted(line("fetched")))
     if not arguments.json:
@@ -105,7 +104,7 @@ def _write(arguments: argparse.Namespace) -> int:
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         made = make(
             loaded, previous, update=arguments.update,
-            accept_eula=licences.accepted(flag=arguments.accept_eula), on_event=counted(line("fetched")),
+            accept_eula=terms_accepted(flag=arguments.accept_eula), on_event=counted(line("fetched")),
         )  # fmt: skip
     made = replace(made, platforms={**previous.platforms, **dict(_platforms(arguments))})
     if arguments.engines:
