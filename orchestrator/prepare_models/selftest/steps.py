@@ -151,9 +151,7 @@ class Selftest:
 
     def _doctor(self) -> None:
         """Add doctor's findings, with failures as warnings: the steps that follow show what works."""
-        findings = doctor.examine(
-            facts.probe(), models_dir=self.work, platform=None, automatic=doctor.Automatic(self._executor.name)
-        )
+        findings = doctor.examine(facts.probe(), models_dir=self.work, platform=None, automatic=self._executor.name)
         self.outcome.findings = findings
         bad = [finding for finding in findings if finding.status != OK]
         message = "; ".join(f"{finding.name}: {finding.message}" for finding in bad) or "nothing is missing"

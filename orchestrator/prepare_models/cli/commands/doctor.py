@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import extras
-
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
 from ...executors import choice
 from ...lock.pins import load
@@ -58,7 +56,6 @@ def main(arguments: argparse.Namespace) -> int:
         models_dir=arguments.models_dir,
         platform=arguments.platform,
         automatic=_automatic() if here else None,
-        install=extras.install("local"),
         power=facts.power_of(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
@@ -66,11 +63,11 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 
-def _automatic() -> doctor.Automatic:
+def _automatic() -> str | HostError:
     try:
-        return doctor.Automatic(choice.pick("auto").name)
+        return choice.pick("auto").name
     except HostError as error:
-        return doctor.Automatic(None, error.message, error.hint)
+        return error
 
 
 def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
