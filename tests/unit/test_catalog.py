@@ -31,7 +31,7 @@ from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo,
 from prepare_models_entrypoint.contract.identity import converter_of
 from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.contract.source import Source, ngc_file
-from prepare_models_entrypoint.converters import tao_converter, trtexec
+from prepare_models_entrypoint.converters import by_tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
@@ -256,7 +256,7 @@ def tao_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     cache = words[words.index("-c") + 1] if "-c" in words else None
     job = spec.job(Path("out"))
     key = words[words.index("-k") + 1]
-    return tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
+    return by_tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
 
 
 def options(words: list[str]) -> Counter[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 

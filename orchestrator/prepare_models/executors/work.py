@@ -14,8 +14,8 @@ from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
-from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, StageResult, read
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value

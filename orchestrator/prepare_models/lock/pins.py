@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.pins import Pins
 
 from ..errors import LockError, UsageError
 from ..manifest.load import load as load_manifest

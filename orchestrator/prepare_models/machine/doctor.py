@@ -70,8 +70,8 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 def examine(
-    machine: Machine, *, models_dir: Path, platform: str | None, automatic: str | HostError | None = None,
-    power: Power | None = None,
+    machine: Machine, *, models_dir: Path, platform: str | None, image: str | None = None,
+    automatic: str | HostError | None = None, power: Power | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Return all findings.
 
@@ -79,6 +79,7 @@ def examine(
         machine: what was probed.
         models_dir: where engines are written.
         platform: name of the platform that the user wants, None for the machine's own.
+        image: the image that the user wants, None for the platform's.
         automatic: the executor that ``auto`` means, or why there is none; None if another machine was probed, about
         which neither this Python nor the container engine's images say anything. Unless a platform was asked for, only
         what it needs can fail.
@@ -96,7 +97,7 @@ def examine(
     if containers is not None:
         findings += _engine(containers, machine, chosen)
         if chosen is not None and automatic is not None:
-            findings += _image(containers, chosen)
+            findings += _image(containers, chosen, image or chosen.image)
     if automatic is not None:
         findings += [_automatic(automatic), *_this_python(machine)]
         findings = judged(findings, None if platform or isinstance(automatic, HostError) else automatic)
@@ -219,18 +220,18 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     return Finding("GPU access", OK, text)
 
 
-def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
-    image = containers.image(chosen.image)
+def _image(containers: Containers, chosen: Platform, name: str) -> Iterator[Finding]:
+    image = containers.image(name)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        text = f"the container engine does not have {chosen.image}"
+        text = f"the container engine does not have {name}"
         yield Finding("image", FAIL, text, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()
     if why_not is None:
-        yield Finding("image", OK, f"{chosen.image}, {sizes.readable(image.bytes)}")
+        yield Finding("image", OK, f"{name}, {sizes.readable(image.bytes)}")
     else:
-        yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
+        yield Finding("image", FAIL, f"{name}: {why_not}", build, of=CONTAINERS)
 
 
 def _memory(machine: Machine) -> Iterator[Finding]:
@@ -328,9 +329,8 @@ def _this_python(machine: Machine) -> Iterator[Finding]:
     if "onnx" in installed:
         yield Finding("onnx here", OK, f"onnx {installed['onnx']}", of=LOCAL)
     else:
-        yield Finding(
-            "onnx here", WARN, "onnx is not installed: models can't be changed", extras.install("local"), of=LOCAL
-        )
+        text = "onnx is not installed: models can't be changed"
+        yield Finding("onnx here", WARN, text, extras.install("local"), of=LOCAL)
     yield _codec(found.codec)
     programs = [f"{name} {path}" for name, path in found.programs.items()]
     yield Finding("converters here", OK, ", ".join(programs) or "no trtexec, no tao-converter", of=LOCAL)

@@ -8,12 +8,11 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.groups import Nested, closed, keys
+from prepare_models_entrypoint.contract.files import read_line
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
-from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
+from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import KeyUnavailableError, LicenceError
@@ -42,7 +41,7 @@ class Key(Value):
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = key_file.read(self.file)
+                key = read_line(self.file)
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"

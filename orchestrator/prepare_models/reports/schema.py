@@ -15,10 +15,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 from prepare_models_entrypoint.contract.backends import PRODUCTS
 from prepare_models_entrypoint.contract.converters import CONVERTERS
 from prepare_models_entrypoint.contract.digest import SHA256
-from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.precision import PRECISIONS, Means
 from prepare_models_entrypoint.contract.report import SCHEMA_VERSION, STATUSES, ErrorInfo, ModelReport
+from prepare_models_entrypoint.contract.settings import closed
 
 from ..executors import EXECUTORS
 from ..provisioning import status_document

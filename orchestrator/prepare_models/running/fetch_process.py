@@ -13,8 +13,7 @@ from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
-from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
+from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
 
 from ..errors import HostError, SourcesError
 from ..support.display import OnBytes

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
-from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import FetchJob, Pins
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
