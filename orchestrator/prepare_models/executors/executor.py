@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
@@ -18,10 +18,12 @@ from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, blank
 
 from ..errors import InterruptedRunError
-from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from .work import OnEvent, Outcome, Step, Work
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Transport(Protocol):
