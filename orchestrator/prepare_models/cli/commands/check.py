@@ -20,7 +20,7 @@ from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
 from ...running.threads import for_each
-from .. import printing, selection
+from .. import building, printing
 from ..options import add_executor, add_table
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
@@ -39,7 +39,7 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Check the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
-    reports = _check_all(specs, selection.executor(arguments))
+    reports = _check_all(specs, building.executor(arguments))
     printing.result(arguments, {"models": reports}, *text.checks(reports, wide=arguments.wide))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
 

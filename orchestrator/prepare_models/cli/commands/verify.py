@@ -15,7 +15,7 @@ from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, status
 from ...reports import text
-from .. import printing, selection
+from .. import building, printing
 from ..options import add_executor, add_table, add_target_dir
 
 EXAMPLE = (
@@ -38,7 +38,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
     specs, models_dir = _subjects(arguments)
-    executor = selection.executor(arguments, builds=False)
+    executor = building.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
     printing.result(arguments, {"models": reports}, *text.verifications(reports))
     return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
