@@ -1,4 +1,4 @@
-"""What ``run`` and ``convert`` share: options for building, the display, the reports, the exit status."""
+"""What commands that build engines share: options, what they say in the API's terms, the display, the reports."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
-from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, StageResult, read
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, StageResult, blank, read
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
@@ -263,3 +263,9 @@ def _weights(model: Path) -> tuple[Path, ...]:
         return external_data.files(model)
     except (ExternalDataError, OSError):
         return ()
+
+
+def failed(spec: ModelSpec, error: ErrorInfo) -> ModelReport:
+    """Return the report of a model that failed before anything was done."""
+    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+    return {**report, "status": FAILED, "error": error}

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
-from prepare_models_entrypoint.contract.report import FAILED, ModelReport, blank
+from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import InterruptedRunError, PrepareModelsError, SharedStoreError
 from ..executors.executor import Executor
+from ..executors.work import failed
 from ..manifest.load import NO_FILE
 from ..manifest.model import Manifest, ModelSpec
 from ..options import RunSettings, Sharing
@@ -75,17 +76,11 @@ def build(order: Order) -> ModelReport:
     except InterruptedRunError:
         cluster.give_up()
     except PrepareModelsError as error:
-        return _failed(order.spec, error)
+        return failed(order.spec, error.info())
     finally:
         with _guard:
             del _at_work[order.key]
     return report
-
-
-def _failed(spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
-    """Return the report of a model that an error ended."""
-    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-    return {**report, "status": FAILED, "error": error.info()}
 
 
 def stop(keys: Sequence[str] | None = None) -> None:

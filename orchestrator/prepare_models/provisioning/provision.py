@@ -11,12 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
 from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
-from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError, UsageError
+from ..errors import InterruptedRunError, PrepareModelsError, ReleaseError, UsageError
 from ..options import RunSettings
 from ..planning import plan as plans
 from ..planning.planned import PlannedModel
@@ -31,7 +30,7 @@ from ..store import PLAN as STORED_PLAN
 from ..store.local import Entry, open_store
 from ..support import paths
 from ..support.file_digests import open_digests
-from ..support.os_errors import in_words
+from ..support.os_errors import full, in_words
 from . import ledger
 from . import status_document as status
 from .health import Health
@@ -280,10 +279,10 @@ class _Provisioning(Value):
         except PrepareModelsError as error:
             self.told.fail(name, error.info(phase))
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            no_room = full(error, self.models_dir)
+            if no_room is None:
                 raise
-            full = NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again")
-            self.told.fail(name, full.info(phase))
+            self.told.fail(name, no_room.info(phase))
 
     def _releases(self, name: str) -> Releases:
         return Releases(self.models_dir / name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.files import NO_ROOM, no_room, remove_partials
+from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
     BUILT,
@@ -32,7 +32,7 @@ from prepare_models_entrypoint.contract.workspace import sweep
 
 from .. import __version__
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
-from ..executors.work import OnEvent, Work
+from ..executors.work import OnEvent, Work, failed
 from ..machine.facts import power_of
 from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
@@ -45,6 +45,7 @@ from ..store import restore
 from ..store.local import Entry, Store, Turn, open_store
 from ..support import paths
 from ..support.file_digests import open_digests
+from ..support.os_errors import full
 from . import threads, writer_lock
 from .fetch_process import fetch_sources
 from .prefetch import fetching_ahead
@@ -150,14 +151,12 @@ class Run:
         except (InterruptedError, InterruptedRunError):
             return None
         except PrepareModelsError as error:
-            return self._failed(spec, error)
+            return failed(spec, error.info())
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            no_room = full(error, self._models_dir)
+            if no_room is None:
                 raise
-            return self._failed(
-                spec,
-                NoRoomError(no_room(error.filename or self._models_dir), hint="free disk space there, then run again"),
-            )
+            return failed(spec, no_room.info())
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self._models_dir / spec.label
@@ -287,12 +286,6 @@ class Run:
             self._why_skipped = why
             self._stop.set()
             self._digests.stop()
-
-    def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
-        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-        report["status"] = FAILED
-        report["error"] = error.info()
-        return report
 
     def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
         report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)

@@ -12,11 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import NO_ROOM
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import HostError
-from ..support.paths import CACHE_VARIABLE, cache_dir
+from ..support import paths
 
 OnWait = Callable[[str], None]
 Stopped = Callable[[], bool]
@@ -139,17 +137,7 @@ def sweep() -> None:
 
 
 def _folder() -> Path:
-    folder = cache_dir() / "locks"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-        raise HostError(
-            f"{cache_dir()} can't be used as the cache directory: {error.strerror}",
-            hint=f"choose another with {CACHE_VARIABLE}=DIR",
-        ) from None
-    return folder
+    return paths.make(paths.cache_dir() / "locks", paths.CACHE)
 
 
 def _try_lock(descriptor: int) -> bool:
