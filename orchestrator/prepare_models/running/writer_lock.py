@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.files import NO_ROOM
 from prepare_models_entrypoint.contract.values import Value
 
-from ..support import paths
+from ..errors import HostError
+from ..support.paths import CACHE_VARIABLE, cache_dir
 
 OnWait = Callable[[str], None]
 Stopped = Callable[[], bool]
@@ -137,7 +139,17 @@ def sweep() -> None:
 
 
 def _folder() -> Path:
-    return paths.make(paths.cache_dir() / "locks", paths.CACHE)
+    folder = cache_dir() / "locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise HostError(
+            f"{cache_dir()} can't be used as the cache directory: {error.strerror}",
+            hint=f"choose another with {CACHE_VARIABLE}=DIR",
+        ) from None
+    return folder
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -31,7 +31,7 @@ class Use(NamedTuple):
 
 
 MODELS = Use("models directory", "--models-dir DIR")
-CACHE = Use("cache directory", f"the variable {CACHE_VARIABLE}")
+_CACHE = Use("cache directory", f"the variable {CACHE_VARIABLE}")
 
 
 def cache_dir() -> Path:
@@ -113,8 +113,8 @@ def make_cache() -> Path:
     Raises:
         HostError: it can't be created or written, or others could write to it.
     """
-    cache = make(cache_dir(), CACHE)
-    refuse_others(cache, f"{cache} can't be trusted as the cache directory", CACHE.chosen_by)
+    cache = make(cache_dir(), _CACHE)
+    refuse_others(cache, f"{cache} can't be trusted as the cache directory", _CACHE.chosen_by)
     return cache
 
 
