@@ -108,13 +108,9 @@ def unpack(
 ) -> Site:
     """Verify a bundle and put its contents where a run finds them.
 
-    Args:
-        bundle: the bundle.
-        bases: bundles that it was made on top of.
-        keys: keys, one of which must have signed it; None for no check.
-        on_bytes: called with how many bytes are verified, and of how many.
-        wants: whether an image's content is needed; it is then in ``folder/images``.
-        accepts: whether to refuse older signed editions from now on.
+    ``bases``: bundles that it was made on top of. ``keys``: one of them must have signed it; None for no check.
+    ``on_bytes``: called with how many bytes are verified, and of how many. ``wants``: whether an image's content is
+    needed; it is then in ``folder/images``. ``accepts``: whether to refuse older signed editions from now on.
 
     Raises:
         BundleError: it is damaged or incomplete.

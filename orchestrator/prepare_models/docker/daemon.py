@@ -1,7 +1,8 @@
-"""What a container engine reports about itself and its images, and what follows from it."""
+"""What a container engine reports about itself, its images, and who owns a container: a killed run, or a live one."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -15,11 +16,11 @@ from prepare_models_entrypoint.contract.values import Value
 
 from ..machine.facts import cdi_devices
 from .address import is_local
-from .owners import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+LABEL = "io.prepare-models"
 CONTRACT_LABEL = f"{LABEL}.contract"
 
 CDI_BY_DEFAULT_API = (1, 50)
@@ -170,3 +171,48 @@ def _pieces(connection: socket.socket) -> list[bytes]:
     while sum(map(len, pieces)) < _LARGEST and (piece := connection.recv(1 << 16)):
         pieces.append(piece)
     return pieces
+
+
+def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels by which a later run recognizes whether the owner is still alive."""
+    owner = {f"{LABEL}.machine": machine(), f"{LABEL}.host": _host(), f"{LABEL}.owner": _process(os.getpid())}
+    return {**owner, **extra}
+
+
+def owner_lives(labels: Mapping[str, str]) -> bool:
+    """Return whether the process that started a container may still run.
+
+    On other machines this is unknown, so it may. On this machine, no process from before the last boot still runs.
+    """
+    host = labels.get(f"{LABEL}.host", "")
+    if host != _host():
+        return labels.get(f"{LABEL}.machine") != machine() or host.partition("/")[0] == _boot()
+    pid, _, _ = labels.get(f"{LABEL}.owner", "").partition("@")
+    return pid.isdigit() and _process(int(pid)) == labels[f"{LABEL}.owner"]
+
+
+def machine() -> str:
+    """Return a name of this machine, unique among those that a container engine may serve."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:
+        identity = ""
+    return hashlib.sha256(f"{identity} {os.uname().nodename}".encode()).hexdigest()[:16]
+
+
+def _host() -> str:
+    """Return a name of the process namespace in which process ids are valid."""
+    return f"{_boot()}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _process(pid: int) -> str:
+    """Return a name of a process that differs from that of a later one with the same id."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{pid}@{fields[19]}"

@@ -75,15 +75,10 @@ def examine(
 ) -> list[Finding]:  # fmt: skip
     """Return all findings.
 
-    Args:
-        machine: what was probed.
-        models_dir: where engines are written.
-        platform: name of the platform that the user wants, None for the machine's own.
-        image: the image that the user wants, None for the platform's.
-        automatic: the executor that ``auto`` means, or why there is none; None if another machine was probed, about
-        which neither this Python nor the container engine's images say anything. Unless a platform was asked for, only
-        what it needs can fail.
-        power: the state of a Jetson.
+    ``platform``, ``image``: what the user wants, None for the machine's own. ``automatic``: the executor that ``auto``
+    means, or why there is none; None if another machine was probed, about which neither this Python nor the container
+    engine's images say anything. Unless a platform was asked for, only what it needs can fail. ``power``: the state of
+    a Jetson.
 
     Raises:
         UsageError: there is no platform with that name.

@@ -16,9 +16,9 @@ from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import disk_budget, foresight, planner, targets
+from . import disk_budget, foresight, planner
 from .disk_budget import Disk
-from .planned import PlannedModel, decision
+from .planned import PlannedModel, decision, left_out
 
 
 class Foreseen(WarningInfo):
@@ -86,7 +86,7 @@ def make(
         for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
     ]
     warnings = [WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in dict.fromkeys(told)]
-    warnings += map(targets.left_out, elsewhere)
+    warnings += map(left_out, elsewhere)
     models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
     disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
     return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings), disks)

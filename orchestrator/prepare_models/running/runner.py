@@ -36,9 +36,9 @@ from ..executors.work import OnEvent, Work, failed
 from ..machine.facts import power_of
 from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
-from ..planning import disk_budget, planner, targets
+from ..planning import disk_budget, planner
 from ..planning.identity import changed_at
-from ..planning.planned import RESTORE, PlannedModel
+from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
 from ..reports import documents
 from ..reports.documents import timestamp
 from ..store import restore
@@ -107,7 +107,7 @@ class Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         kernel = os.uname()
         reports = [self._reports.get(spec.label) or self._skipped(spec, self._why_skipped) for spec in self._specs]
-        reports += [self._skipped(spec, targets.elsewhere(spec)) for spec in self._chosen.elsewhere]
+        reports += [self._skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
         return documents.Run(
             schema_version=SCHEMA_VERSION,

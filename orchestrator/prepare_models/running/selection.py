@@ -18,7 +18,8 @@ from ..lock.pins import drift_of_platform, load, refuse
 from ..manifest.load import of_value
 from ..manifest.model import Manifest, ModelSpec
 from ..options import ContainerOptions, Signatures
-from ..planning import planner, targets
+from ..planning import planner
+from ..planning.planned import split_targets
 
 OnBytes = Callable[[int, int], None]
 StrPath = str | PathLike[str]
@@ -107,7 +108,7 @@ def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False)
     executor = choice.pick(selection.executor, options)
     if held_to is not None:
         refuse(drift_of_platform(held_to, *executor.locked_as()), None if by_bundle else loaded.path)
-    here, others = targets.split(loaded, specs, executor)
+    here, others = split_targets(loaded, specs, executor)
     return Chosen(loaded, here, executor, offline=by_bundle, elsewhere=others)
 
 
