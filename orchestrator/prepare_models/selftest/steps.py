@@ -25,8 +25,9 @@ from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..executors.executor import Executor
+from ..executors.options import ContainerOptions
 from ..machine import doctor, facts
-from ..machine.findings import FAIL, OK, WARN, Finding
+from ..machine.findings import FAIL, LOCAL, OK, WARN, Finding
 from ..manifest.load import load
 from ..options import RunSettings
 from ..running.progress import Observer
@@ -120,11 +121,17 @@ _ENGINE = "engine"  # the fact comes from the engine itself, not from the networ
 class Selftest:
     """One selftest, with all its files in its own directory, which it removes."""
 
-    def __init__(self, executor: Executor, observer: Observer) -> None:
-        """Prepare a selftest. ``executor``: builds and verifies. ``observer``: called with what the runs do."""
+    def __init__(self, executor: Executor, containers: ContainerOptions, observer: Observer) -> None:
+        """Prepare a selftest.
+
+        Args:
+            executor: builds and verifies.
+            containers: what the executor was chosen with.
+            observer: called with what the runs do.
+        """
         self.work = Path(tempfile.mkdtemp(prefix="prepare-models-selftest-"))
         self.outcome = Outcome(executor.name, dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"))
-        self._executor, self._observer = executor, observer
+        self._executor, self._containers, self._observer = executor, containers, observer
         self._started = time.monotonic()
 
     def run(self) -> Outcome:
@@ -152,8 +159,9 @@ class Selftest:
     def _doctor(self) -> None:
         """Add doctor's findings, with failures as warnings: the steps that follow show what works."""
         findings = doctor.examine(
-            facts.probe(), models_dir=self.work, platform=None, automatic=doctor.Automatic(self._executor.name)
-        )
+            facts.probe(), models_dir=self.work, platform=self._containers.platform, image=self._containers.image,
+            automatic=doctor.Automatic(self._executor.name),
+        )  # fmt: skip
         self.outcome.findings = findings
         bad = [finding for finding in findings if finding.status != OK]
         message = "; ".join(f"{finding.name}: {finding.message}" for finding in bad) or "nothing is missing"
@@ -163,7 +171,9 @@ class Selftest:
         runtime = self.outcome.runtime = self._executor.describe()
         backend, gpu = runtime["backend"], runtime["gpu"]
         if backend is None:
-            self._step("environment", FAIL, "no TensorRT", fix=extras.install("local"))
+            local = self._executor.name == LOCAL
+            fix = extras.install("local") if local else "use an image that has it: prepare-models image build"
+            self._step("environment", FAIL, "no TensorRT", fix=fix)
             return runtime
         where = f"{gpu['name']}, compute capability {gpu['compute_capability']}" if gpu else "no GPU"
         self._step("environment", OK, f"{backend['name']} {backend['version']}, Python {runtime['python']}, {where}")

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
     executor = selection.executor(arguments)
     silent = arguments.quiet or arguments.json
     with progress.observer(quiet=silent, log_format=arguments.log_format, verbose=arguments.verbose) as observer:
-        test = Selftest(executor, observer)
+        test = Selftest(executor, selection.containers(arguments), observer)
         private = private_words(test.work)
         outcome = test.run()
     document = outcome.document(private)
