@@ -105,13 +105,17 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor."""
+    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor.
+
+    The others wait for whoever is at their other end: where a parent's pipe doesn't, output would be cut short.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
             os.set_inheritable(number, True)
+        os.set_blocking(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
