@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
 import threading
@@ -25,7 +26,7 @@ from . import estimate, gpu_support, messages, options, plugins, preflight, prof
 from .attempts import Attempt
 from .converter import Progress
 from .precision import Evidence, check_flags, prove, rule, unmatched
-from .ranges import settle
+from .ranges import Settled, settle
 from .request import PARSE, SYNC, BuildRequest, BuildResult
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
     if request.verdict is None:
         well_formed.check(source)
+    weakly = _weakly(request.model.builder)
+    if _is_measured(request) and not weakly:  # which takes minutes
+        _Attempt(Settled(request, None, request.model.precision), None, progress, None, weights).check_parser(result)
     cache = _cache(request, progress)
-    settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
+    settled = settle(request, cache, progress, weakly=weakly)
     attempt = _Attempt(settled, cache, progress, None, weights)
     result.update(refused.best(attempt, result))
 
@@ -113,6 +117,22 @@ class _Attempt(Attempt):
     def tried_in_fp32(self) -> "_Attempt":
         """See ``Attempt``; a check asks the builder, too."""
         return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=True, graph=None))
+
+    def check_parser(self, result: BuildResult) -> None:
+        """Refuse a model that the parser takes in no form."""
+        plain = self.tried_in_fp32()
+        try:
+            plain.parse(copy.deepcopy(result))
+        except ConvertError:
+            rescued = plain.rescued()
+            if rescued is None:
+                raise
+            rescued.parse(copy.deepcopy(result))
+
+    def parse(self, result: BuildResult) -> None:
+        """Have the parser read the model, and do no more."""
+        with self._parsed(result):
+            pass
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -283,9 +303,14 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
     ]
 
 
+def _is_measured(request: BuildRequest) -> bool:
+    """Return whether scales come from the manifest's samples."""
+    model = request.model
+    return request.cache_file is None and model.calibration is not None and model.precision in ("int8", AUTO)
+
+
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
-    config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
+    if _is_measured(request):
         return _measured(request, progress)
     if request.cache_file is None:
         return None

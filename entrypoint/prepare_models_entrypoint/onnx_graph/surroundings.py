@@ -45,13 +45,14 @@ class Surroundings:
         return [node for node in self._model.graph.node if {each.name for each in _within(node)} & set(words) - {""}]
 
     def unnamed(self, operator: str, number: int) -> str:
-        """Return the new name of a node without one; empty if it isn't clear which is meant.
+        """Return the name, maybe a new one, of a node that a parser doesn't name; empty if several may be meant.
 
         Args:
             operator: of the node.
             number: its index in its graph, which may be within another node; -1 if unknown.
         """
-        found = [node for node in self._nodes if node.name in self._anonymous and node.op_type == operator]
+        computing = [node for node in self._nodes if node.op_type == operator]
+        found = [node for node in computing if node.name in self._anonymous] or computing
         numbered = self._model.graph.node[number] if 0 <= number < len(self._model.graph.node) else None
         if numbered is not None and numbered.name in [node.name for node in found]:
             return str(numbered.name)
