@@ -202,6 +202,12 @@ TABLE: Tuple[KnownMessage, ...] = (
         "check driver and TensorRT libraries of this environment; a container needs the NVIDIA runtime",
     ),
     KnownMessage(
+        r"CHECK\(is_constant\(\)\)",
+        "build-failed",
+        "TensorRT's compiler needs a constant where the network computes one, such as a scale of a Q/DQ node",
+        "fold what is computed from constants with onnx: {sanitize: true}",
+    ),
+    KnownMessage(
         r"[Mm]yelin",
         "build-failed",
         "TensorRT's compiler can't compile a part of the network",

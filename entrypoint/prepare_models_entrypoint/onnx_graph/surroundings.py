@@ -127,10 +127,11 @@ class Surroundings:
         return None
 
     def before(self, nodes: Sequence[NodeProto]) -> List[str]:
-        """Return the computed tensors that these nodes read and that don't depend on any of them."""
-        refused = {name for node in nodes for name in node.output}
+        """Return the tensors that these nodes read, computed from inputs and not from any of these nodes."""
+        refused, inputs = {name for node in nodes for name in node.output}, {value.name for value in self._inputs}
         entering = dict.fromkeys(name for node in nodes for name in _read(node) if name in self._made)
-        return [name for name in entering if not refused & self._sources(name)]
+        sources = {name: self._sources(name) for name in entering}
+        return [name for name, found in sources.items() if inputs & found and not refused & found]
 
     def deciding(self, node: NodeProto) -> List[str]:
         """Return the model's integer inputs that determine a node's sizes, axes or branch, not its data."""
