@@ -231,6 +231,12 @@ CONSTANTS: dict[str, tuple[list[Any], list[Any], set[str]]] = {
     "a bound that every number reaches": (
         [N("Max", ["c", "k"], ["y"], name="m")], [number("k", 1e6, 1)], {"m"}
     ),
+    "a bias that is nothing": (
+        [N("Conv", ["c", "v", "k"], ["a"]), N("Clip", ["a", "low"], ["b"]),
+         N("MatMul", ["b", "m"], ["d"]), N("Add", ["l", "d"], ["y"])],
+        [weight("v", 4, 4, 1, 1), number("k", 1e-8, 4), number("low", 0.0), weight("m", 6, 6), number("l", 1e-9, 6)],
+        set(),
+    ),
     "small weights among large ones": (
         [N("Mul", ["c", "k"], ["y"], name="m")],
         [numpy_helper.from_array(np.array([1e-9, 1, 2, 3], np.float32).reshape(4, 1, 1), "k")], set(),
