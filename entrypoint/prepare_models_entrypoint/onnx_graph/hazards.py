@@ -15,8 +15,8 @@ from .sites import Site
 from .values import INFINITE, LARGE, TINY, Misfit, Narrow, misfit
 
 _MODERATE = 64.0  # largest factor that is safe for values of usual size
-_BIAS = 2  # position of the bias of a convolution or Gemm
-_BIASED = named("Conv ConvTranspose Gemm")
+_BIASED = named("BatchNormalization Conv ConvTranspose Gemm InstanceNormalization LayerNormalization")
+_BIAS = (2, 3)  # its position, and that of the mean of a batch normalization
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
@@ -98,7 +98,7 @@ class _Search:
     def _is_bias(self, site: Site, index: int) -> bool:
         """Return whether a constant is a bias: beside products, tiny values are nothing. An epsilon is one number."""
         if site.node.op_type != "Add":
-            return site.node.op_type in _BIASED and index == _BIAS
+            return site.node.op_type in _BIASED and index in _BIAS
         tensor = site.scope.constant(site.node.input[index])
         return site.node.input[1 - index] in self.products and tensor is not None and weights.size(tensor) > 1
 
