@@ -46,6 +46,7 @@ class _Search:
         self.sites = sites
         self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
         self.found = Precautions()
+        self.own_products: Set[str] = set()
 
     def search(self) -> Precautions:
         for site in self.sites:
@@ -61,8 +62,7 @@ class _Search:
             elif operator == "Cast" and site.scope.get(site.node.output[0]) in _INTEGERS:
                 path, _ = self._leading(site, _VALUES)
                 self._keep(site, path, f"{site.node.name!r} makes integers of it")
-            elif operator in ("MatMul", "Gemm") and self._moved(site.node.input[0]) == self._moved(site.node.input[1]):
-                self.found.kept[site.node.name] = "multiplies a tensor with itself"
+            self._keep_own_product(site)
         for site in self.sites:
             if site.variables and site.node.name not in self.found.kept:
                 self._suspect(site)
@@ -113,6 +113,15 @@ class _Search:
                 found.add(site.node.name)
                 pending += [(each, left - 1) for each in site.node.input if each]
         return found, given
+
+    def _keep_own_product(self, site: Site) -> None:
+        """Keep a tensor times itself, as in a covariance, and what scales the sums."""
+        node: NodeProto = site.node
+        if node.op_type in ("MatMul", "Gemm") and self._moved(node.input[0]) == self._moved(node.input[1]):
+            self.found.kept[node.name] = "multiplies a tensor by itself"
+            self.own_products.update(node.output)
+        elif node.op_type in ("Div", "Mul", "Sqrt") and self.own_products & set(node.input):
+            self.found.kept[node.name] = "scales the product of a tensor with itself"
 
     def _moved(self, name: str) -> str:
         """Return the tensor whose values a tensor has, at other places."""
