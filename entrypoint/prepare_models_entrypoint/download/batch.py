@@ -209,7 +209,7 @@ class _Many:
                 pins=self._job.pins,
                 remote=item.remote,
             )
-        return fetched
+        return fetched  # noqa: RET504  # it is still None after a failure
 
     def _arrived(self, item: _Item, fetched: Fetched) -> None:
         """Put a file and its weights in their places, and report them."""
