@@ -69,6 +69,7 @@ class _Many:
 
     def run(self) -> bool:
         if self._output is not None:
+            self._output.mkdir(parents=True, exist_ok=True)
             tidy(self._output, self._store)
         items = [item for source, sha256 in self._job.sources for item in self._items(Source.of(source), sha256)]
         if self._output is not None:
@@ -257,7 +258,8 @@ class _Many:
             taken = self._taken.setdefault(target, fetched.digest.result())
         if taken != fetched.digest.result():
             raise FetchError("output-name-taken", f"two different files would be {name} in {self._output}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if "/" in name:
+            target.parent.mkdir(parents=True, exist_ok=True)
         return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
 
     def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:
