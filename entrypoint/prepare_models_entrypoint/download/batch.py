@@ -10,7 +10,7 @@ import os
 import pickle
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
@@ -91,13 +91,18 @@ class _Many:
                 pass  # a bug ends the process after the others are done
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
-        """Have forks of this process obtain the files: Python uses one processor alone, which small files keep busy."""
+        """Have forks of this process obtain most of the files: Python uses one processor, which small files keep busy."""
         access_of(self._job.network).web, importlib.import_module("tenacity")  # once for all of them
-        parent, shares = os.getpid(), [range(first, len(items), processes) for first in range(processes)]
-        works = [
-            functools.partial(self._work, items, share, self._job.connections // processes, parent) for share in shares
-        ]
-        ended = supervise_forks(works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None)
+        at_once, own = max(1, self._job.connections // processes), items[::processes]
+        shares = [range(first, len(items), processes) for first in range(1, processes)]
+        works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
+        with ThreadPoolExecutor(1) as pool:  # its thread starts after the forks
+            futures: List[Future[None]] = []
+            ended = supervise_forks(
+                works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None,
+                on_start=lambda: futures.append(pool.submit(self._all, self._one, own, at_once)),
+            )  # fmt: skip
+        futures[0].result()
         broken = [each.exit_code for each in ended if each.exit_code != 0]
         if broken:
             raise RuntimeError(f"a process that fetches ended with status {broken[0]}")
@@ -114,7 +119,7 @@ class _Many:
                     _OBTAINED, item=number, fetched=base64.b64encode(pickle.dumps(fetched)).decode("ascii")
                 )
 
-        self._all(obtain, share, max(1, at_once))
+        self._all(obtain, share, at_once)
         return 0
 
     def _heard(self, items: List[_Item], line: bytes) -> None:
