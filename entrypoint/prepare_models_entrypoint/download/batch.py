@@ -91,7 +91,7 @@ class _Many:
                 pass  # a bug ends the process after the others are done
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
-        """Have forks of this process obtain most of the files: Python uses one processor, which small files keep busy."""
+        """Have forks of this process obtain files, too: Python uses one processor, which small files keep busy."""
         access_of(self._job.network).web, importlib.import_module("tenacity")  # once for all of them
         at_once, own = max(1, self._job.connections // processes), items[::processes]
         shares = [range(first, len(items), processes) for first in range(1, processes)]
