@@ -227,7 +227,6 @@ class _Run:
             self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT
             self._keep_calibration(work)
-            sync_file(partial)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     @property

@@ -30,6 +30,7 @@ from collections.abc import Iterator, Sequence  # noqa: E402
 from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
 from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
+gc.set_threshold(50_000)  # or modules are searched for garbage dozens of times while they are imported
 atexit.register(gc.freeze)  # or the interpreter looks through a run's reports for garbage once more before it ends
 
 
