@@ -89,6 +89,35 @@ def uneven(path: Path, *, blocks: int = 4) -> Path:
     return networks.save(path, nodes, [("input", FLOAT, SHAPE)], [("output", FLOAT, (1, 8, 16, 16))], weights)
 
 
+def recurrent(path: Path) -> Path:
+    """A state, half of which is forgotten: cubes of the input are added, and what is bounded makes a score."""
+    random = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("Tanh", ["input"], ["bounded"], name="tanh"),
+        helper.make_node("MatMul", ["bounded", "w"], ["score"], name="scored"),
+        helper.make_node("Pow", ["input", "three"], ["loud"], name="cube"),
+        helper.make_node("MatMul", ["loud", "v"], ["heard"], name="hears"),
+        helper.make_node("Mul", ["state", "half"], ["kept"], name="forget"),
+        helper.make_node("Add", ["kept", "heard"], ["next"], name="add"),
+    ]
+    weights = {name: (random.standard_normal((64, 32)) * 0.2).astype(np.float32) for name in ("w", "v")}
+    ends = [("input", FLOAT, (1, 64)), ("state", FLOAT, (1, 32))], [("next", FLOAT, (1, 32)), ("score", FLOAT, (1, 32))]
+    return networks.save(path, nodes, *ends, {**weights, "three": np.float32(3), "half": np.float32(0.5)})
+
+
+def heard(index: int, loudness: float = 1) -> dict[str, Array]:
+    sound = np.random.default_rng(index).uniform(-loudness, loudness, (1, 64)).astype(np.float32)
+    return {"input": sound, "state": noise(index, (1, 32))}
+
+
+def test_an_activation_whose_range_one_sample_makes_stays_out_as_another_would_exceed_it(tmp_path: Path) -> None:
+    model = recurrent(tmp_path / "model.onnx")
+    assert not scaled(tmp_path, model, [heard(index) for index in range(9)]).unusable
+    made = scaled(tmp_path, model, [*map(heard, range(8)), heard(8, 2)])
+    assert list(made.unusable) == ["loud"]
+    assert made.scales["bounded"] * 127 == pytest.approx(np.tanh(2), rel=0.05)
+
+
 def test_each_method_makes_of_ranges_what_its_name_says(tmp_path: Path) -> None:
     model = networks.conv(tmp_path / "model.onnx", (1, 3, 64, 64))
     samples = [noise(index, (1, 3, 64, 64)) for index in range(4)]
@@ -141,7 +170,8 @@ def test_a_model_that_int8_can_hardly_serve_is_refused_and_its_hint_works(place:
     asked = {"source": "model.onnx", "precision": "int8", "calibration": {"images": "samples"}}
     error = place.build(**asked, keep_fp32=["conv0"])["error"]
     assert error["code"] == "precision-not-delivered"
-    assert "spread" in error["message"]
+    assert "0 of 1 activations" in error["message"]
+    assert "spread, read by fragile" in error["message"]
     report = place.build(**{**asked, "precision": "auto"}, keep_fp32=["conv0"])
     assert report["status"] == "built", report["error"]
     rows = {row["precision"]: row for row in report["precision_proof"]["choices"]}

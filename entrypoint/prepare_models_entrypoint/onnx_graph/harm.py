@@ -64,15 +64,18 @@ class Samples:
 class Harm:
     """left_out: activations that don't become int8, with how far each alone moves an output, over its deviation.
 
-    method: of the chosen scales. right: whether the outputs are right. tried, served: activations that could be int8,
-    and those that are.
+    The worst is the first. method: of the chosen scales. readers: by activation that could be int8, the nodes that
+    read it.
     """
 
     method: str
     left_out: Mapping[str, float]
-    right: bool
-    tried: int
-    served: int
+    readers: Mapping[str, Sequence[str]]
+
+    @property
+    def served(self) -> List[str]:
+        """The activations that become int8."""
+        return [name for name in self.readers if name not in self.left_out]
 
 
 def search(
@@ -135,17 +138,17 @@ class _Search:
     def run(self) -> Harm:
         method, self._known[frozenset(), 0] = self._best()
         variants = self._variants[method]
-        names = variants.names
+        names = list(variants.readers)
         if not names or self._holds_all(variants, ()):
-            return Harm(method, {}, right=True, tried=len(names), served=len(names))
+            return Harm(method, {}, variants.readers)
         alone = self._alone(variants)
         costs = variants.costs(self._samples.sizes)
         left_out = self._fewest(variants, alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
         if len(left_out) > _MANY * len(names) and self._runs.left():
             others = self._fewest(variants, alone, sorted(names, key=lambda name: -alone[name]))
             left_out = min(left_out, others, key=len)
-        told, served = {name: alone[name] for name in left_out}, len(names) - len(left_out)
-        return Harm(method, told, right=served > 0, tried=len(names), served=served)
+        by_harm = sorted(left_out, key=lambda name: -alone[name])
+        return Harm(method, {name: alone[name] for name in by_harm}, variants.readers)
 
     def _fewest(self, variants: "_Variants", alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
         """Return the activations, from the worst on, without which the outputs are right."""
@@ -162,7 +165,7 @@ class _Search:
         """Return the method with the best outputs, and whether these are near enough to the source's."""
         found: Dict[str, Tuple[float, bool]] = {}
         for method, variants in self._variants.items():
-            outputs = variants.run(self._settling.feeds, variants.names)
+            outputs = variants.run(self._settling.feeds, list(variants.readers))
             found[method] = self._moved(self._settling.right, outputs), self._are_right(self._settling, outputs)
         first = next(iter(found))
         best = min(found, key=lambda method: found[method][0])
@@ -173,7 +176,7 @@ class _Search:
         """Return whether the outputs of a stage are right with some activations left out of int8."""
         key, on = (frozenset(left_out), place), self._stages[place]
         if on.feeds and key not in self._known:
-            active = [name for name in variants.names if name not in key[0]]
+            active = [name for name in variants.readers if name not in key[0]]
             self._known[key] = self._are_right(on, variants.run(on.feeds, active, unseen=on.unseen))
         return self._known.get(key, True)
 
@@ -191,7 +194,7 @@ class _Search:
 
     def _alone(self, variants: "_Variants") -> Dict[str, float]:
         """Return how far each activation moves an output when it alone is int8."""
-        names, runs = variants.names, self._runs.left() // 2
+        names, runs = list(variants.readers), self._runs.left() // 2
         quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
         wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
         tried = max(1, min(wanted, len(self._settling.feeds), runs // len(names)))
@@ -244,9 +247,10 @@ def _is_float(value: Any) -> bool:
 
 
 class _Variants:
-    """A model with some of its activations in int8. names: those that can be int8, in the order of their layers.
+    """A model with some of its activations in int8.
 
-    exceeded: those of them whose range one sample makes.
+    readers: those that can be, in the order of their layers, with the nodes that read them. exceeded: those whose range
+    one sample makes.
     """
 
     def __init__(self, model: ModelProto, scales: Scales, keep: AbstractSet[str], runs: _Runs) -> None:
@@ -255,11 +259,13 @@ class _Variants:
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
         self._layers = list(Finder(types.of(model), keep).layers.values())
-        self.names = list(
-            dict.fromkeys(name for layer in self._layers for name in layer.activations() if name in scales.seen)
-        )
+        self.readers: Dict[str, List[str]] = {}
+        for layer in self._layers:
+            for name in layer.activations():
+                if name in scales.seen:
+                    self.readers.setdefault(name, []).append(layer.node.name)
         seen, unseen = self._scales
-        self.exceeded = {name for name in self.names if unseen[name] < _CLEARLY * seen[name]}
+        self.exceeded = {name for name in self.readers if unseen[name] < _CLEARLY * seen[name]}
 
     def run(self, feeds: Feeds, active: Sequence[str], *, unseen: bool = False) -> List[Values]:
         """Return each sample's outputs with these activations in int8, and the tensors behind those that saturate."""
@@ -277,7 +283,7 @@ class _Variants:
 
     def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
         """Return the cost of leaving out each activation: its share of layers plus its share of multiplications."""
-        found = dict.fromkeys(self.names, 1.0 / max(1, len(self.names)))
+        found = dict.fromkeys(self.readers, 1.0 / max(1, len(self.readers)))
         work = [(layer, _multiplications(layer, sizes)) for layer in self._layers]
         total = sum(size for _, size in work) or 1
         for layer, size in work:
