@@ -21,7 +21,7 @@ from .segments import Segments, Values
 
 # Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
 # it is spent, no smaller number of activations to leave out is looked for.
-_MOST_VALUES = 3e10
+_MOST_VALUES = 5e10
 # Samples for each of these runs: more if they are quick, as one sample shows what another (silence, say) hides.
 _FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
