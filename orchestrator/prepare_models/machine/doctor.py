@@ -48,8 +48,8 @@ class Automatic(Value):
 
 
 def examine(
-    machine: Machine, *, models_dir: Path, platform: str | None, automatic: Automatic | None = None,
-    install: str = "", power: Power | None = None,
+    machine: Machine, *, models_dir: Path, platform: str | None, image: str | None = None,
+    automatic: Automatic | None = None, install: str = "", power: Power | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Return all findings.
 
@@ -57,6 +57,7 @@ def examine(
         machine: what was probed.
         models_dir: where engines are written.
         platform: name of the platform that the user wants, None for the machine's own.
+        image: the image that the user wants, None for the platform's.
         automatic: what ``auto`` means; None if another machine was probed, about which neither this Python nor the
         container engine's images say anything. Unless a platform was asked for, only what it needs can fail.
         install: the command that installs what builds in this Python.
@@ -74,7 +75,7 @@ def examine(
     if containers is not None:
         findings += _engine(containers, machine, chosen)
         if chosen is not None and automatic is not None:
-            findings += _image(containers, chosen)
+            findings += _image(containers, chosen, image or chosen.image)
     if automatic is not None:
         findings += [_automatic(automatic), *local_builds.examine(machine, install)]
         findings = judged(findings, None if platform else automatic.name)
@@ -210,18 +211,18 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     return Finding("GPU access", OK, text)
 
 
-def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
-    image = containers.image(chosen.image)
+def _image(containers: Containers, chosen: Platform, name: str) -> Iterator[Finding]:
+    image = containers.image(name)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        text = f"the container engine does not have {chosen.image}"
+        text = f"the container engine does not have {name}"
         yield Finding("image", FAIL, text, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()
     if why_not is None:
-        yield Finding("image", OK, f"{chosen.image}, {sizes.readable(image.bytes)}")
+        yield Finding("image", OK, f"{name}, {sizes.readable(image.bytes)}")
     else:
-        yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
+        yield Finding("image", FAIL, f"{name}: {why_not}", build, of=CONTAINERS)
 
 
 def _memory(machine: Machine) -> Iterator[Finding]:
