@@ -91,19 +91,19 @@ def uneven(path: Path, *, blocks: int = 4, fragile: int = 1) -> Path:
     return networks.save(path, nodes, [("input", FLOAT, SHAPE)], [("output", FLOAT, (1, 8, 16, 16))], weights)
 
 
-def recurrent(path: Path) -> Path:
-    """A state, half of which is forgotten: cubes of the input are added, and what is bounded makes a score."""
+def hearing(path: Path, *, after: str = "heard") -> Path:
+    """Cubes of the input are added to half of a state, which makes ``after``; what is bounded makes a score."""
     random = np.random.default_rng(5)
     nodes = [
         helper.make_node("Tanh", ["input"], ["bounded"], name="tanh"),
         helper.make_node("MatMul", ["bounded", "w"], ["score"], name="scored"),
         helper.make_node("Pow", ["input", "three"], ["loud"], name="cube"),
-        helper.make_node("MatMul", ["loud", "v"], ["heard"], name="hears"),
+        helper.make_node("MatMul", ["loud", "v"], ["new"], name="hears"),
         helper.make_node("Mul", ["state", "half"], ["kept"], name="forget"),
-        helper.make_node("Add", ["kept", "heard"], ["next"], name="add"),
+        helper.make_node("Add", ["kept", "new"], [after], name="add"),
     ]
     weights = {name: (random.standard_normal((64, 32)) * 0.2).astype(np.float32) for name in ("w", "v")}
-    ends = [("input", FLOAT, (1, 64)), ("state", FLOAT, (1, 32))], [("next", FLOAT, (1, 32)), ("score", FLOAT, (1, 32))]
+    ends = [("input", FLOAT, (1, 64)), ("state", FLOAT, (1, 32))], [(after, FLOAT, (1, 32)), ("score", FLOAT, (1, 32))]
     return networks.save(path, nodes, *ends, {**weights, "three": np.float32(3), "half": np.float32(0.5)})
 
 
@@ -113,11 +113,19 @@ def heard(index: int, loudness: float = 1) -> dict[str, Array]:
 
 
 def test_an_activation_whose_range_one_sample_makes_stays_out_as_another_would_exceed_it(tmp_path: Path) -> None:
-    model = recurrent(tmp_path / "model.onnx")
+    model = hearing(tmp_path / "model.onnx")
     assert not scaled(tmp_path, model, [heard(index) for index in range(9)]).unusable
     made = scaled(tmp_path, model, [*map(heard, range(8)), heard(8, 2)])
     assert list(made.unusable) == ["loud"]
     assert made.scales["bounded"] * 127 == pytest.approx(np.tanh(2), rel=0.05)
+
+
+def test_what_a_state_of_later_runs_depends_on_stays_out_however_small_the_error_of_one_run_is(tmp_path: Path) -> None:
+    model = hearing(tmp_path / "model.onnx", after="state_out")
+    made = scaled(tmp_path, model, [heard(index) for index in range(9)])
+    assert list(made.unusable) == ["loud"]
+    assert "'state_out'" in made.unusable["loud"]
+    assert "bounded" in made.scales
 
 
 def test_each_method_makes_of_ranges_what_its_name_says(tmp_path: Path) -> None:

@@ -73,11 +73,10 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
     except runners.runtime_errors() as error:
         raise _impossible(str(error)) from None
     _check_share(found, allow_fallback=job.allow_fallback)
-    left_out = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in found.left_out.items()}
-    kept = {name: scale for name, scale in scales[found.method].seen.items() if name not in left_out}
+    kept = {name: scale for name, scale in scales[found.method].seen.items() if name not in found.left_out}
     write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[found.method]))
     made = calibration_cache.read(target, "the cache made from samples")
-    return replace(made, method=found.method, unusable={**made.unusable, **left_out})
+    return replace(made, method=found.method, unusable={**made.unusable, **found.left_out})
 
 
 def _searched(
@@ -99,12 +98,12 @@ def _check_share(found: harm.Harm, *, allow_fallback: bool) -> None:
     least = 1 if allow_fallback else max(1, math.ceil(_LEAST_SHARE * len(tried)))
     if not tried or len(served) >= least:
         return
-    worst = [f"{name}, read by {tried[name][0]} ({by:.1%})" for name, by in list(found.left_out.items())[:_SHOWN]]
+    worst = [f"{name}, read by {tried[name][0]} ({why})" for name, why in list(found.left_out.items())[:_SHOWN]]
     those = f" (read by {', '.join(tried[name][0] for name in served[:_SHOWN])})" if served else ""
     raise ConvertError(
         "precision-not-delivered",
         f"{len(served)} of {len(tried)} activations can be int8{those} for the outputs to be right on the samples; "
-        f"these harm most, with how far each alone moves an output: {'; '.join(worst)}",
+        f"these harm most: {'; '.join(worst)}",
         hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs will do"
         + (", or allow_fallback: true if so little int8 will" if served else ""),
     )

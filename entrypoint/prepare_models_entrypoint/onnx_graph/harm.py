@@ -15,7 +15,7 @@ from typing import AbstractSet, Any, Callable, Dict, FrozenSet, List, Mapping, N
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import bisection, graph, quantize, saturation, types
+from . import bisection, graph, quantize, saturation, states, types
 from .layers import Finder, Layer
 from .segments import Segments, Values
 
@@ -63,14 +63,13 @@ class Samples:
 
 @dataclass(frozen=True)
 class Harm:
-    """left_out: activations that don't become int8, with how far each alone moves an output, over its deviation.
+    """left_out: activations that don't become int8, with the reason; the worst is the first.
 
-    The worst is the first. method: of the chosen scales. readers: by activation that could be int8, the nodes that
-    read it.
+    method: of the chosen scales. readers: by activation that could be int8, the nodes that read it.
     """
 
     method: str
-    left_out: Mapping[str, float]
+    left_out: Mapping[str, str]
     readers: Mapping[str, Sequence[str]]
 
     @property
@@ -95,8 +94,11 @@ def search(
         tolerable: the root of the mean squared error that an output may have, over its deviation.
     """
     runs = _Runs(int(_MOST_VALUES / max(1.0, samples.values)), progress)
-    variants = {method: _Variants(model, found, keep, runs) for method, found in scales.items()}
-    return _Search(variants, samples, is_right, tolerable, runs).run()
+    makers = states.makers(model, samples.search[0])
+    variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
+    method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
+    moving = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in alone.items()}
+    return Harm(method, {**moving, **variants[method].fixed}, variants[method].readers)
 
 
 class _Runs:
@@ -137,18 +139,19 @@ class _Search:
         self._moved = _Deviations(both[1]).moved
         self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
-    def run(self) -> Harm:
+    def run(self) -> Tuple[str, Dict[str, float]]:
+        """Return the method, and what is left out, the worst first, with how far each alone moves an output."""
         method, self._known[frozenset(), 0] = self._best()
         self._chosen = self._variants[method]
-        readers = self._chosen.readers
-        if not readers or self._holds_all(()):
-            return Harm(method, {}, readers)
+        names = self._chosen.names
+        if not names or self._holds_all(()):
+            return method, {}
         alone, costs = self._alone(), self._chosen.costs(self._samples.sizes)
-        left_out = self._fewest(alone, sorted(readers, key=lambda name: -(alone[name] ** 2) / costs[name]))
-        by_harm = sorted(readers, key=lambda name: -alone[name])
-        if len(left_out) > _MANY * len(readers) and self._runs.left():
+        left_out = self._fewest(alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
+        by_harm = sorted(names, key=lambda name: -alone[name])
+        if len(left_out) > _MANY * len(names) and self._runs.left():
             left_out = min(left_out, self._fewest(alone, by_harm), key=len)
-        return Harm(method, {name: alone[name] for name in by_harm if name in set(left_out)}, readers)
+        return method, {name: alone[name] for name in by_harm if name in set(left_out)}
 
     def _fewest(self, alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
         """Return the activations, from the worst on, without which the outputs are right."""
@@ -165,7 +168,7 @@ class _Search:
         """Return the method with the best outputs, and whether these are near enough to the source's."""
         on, found = self._stages[0], {}
         for method, variants in self._variants.items():
-            outputs = variants.run(on.feeds, list(variants.readers))
+            outputs = variants.run(on.feeds, variants.names)
             found[method] = self._moved(on.right, outputs), self._are_right(on, outputs)
         first = next(iter(found))
         best = min(found, key=lambda method: found[method][0])
@@ -179,7 +182,7 @@ class _Search:
         """Return whether the outputs of a stage are right with some activations left out of int8."""
         key, on = (frozenset(left_out), place), self._stages[place]
         if on.feeds and key not in self._known:
-            active = [name for name in self._chosen.readers if name not in key[0]]
+            active = [name for name in self._chosen.names if name not in key[0]]
             self._known[key] = self._are_right(on, self._chosen.run(on.feeds, active, unseen=on.unseen))
         return self._known.get(key, True)
 
@@ -194,7 +197,7 @@ class _Search:
 
     def _alone(self) -> Dict[str, float]:
         """Return how far each activation moves an output when it alone is int8, on unseen samples if that is more."""
-        names, runs, on = list(self._chosen.readers), self._runs.left() // 3, self._stages[0]
+        names, runs, on = self._chosen.names, self._runs.left() // 3, self._stages[0]
         quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
         wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
         tried = max(1, min(wanted, len(on.feeds), runs // len(names)))
@@ -249,11 +252,13 @@ def _is_float(value: Any) -> bool:
 class _Variants:
     """A model with some of its activations in int8.
 
-    readers: those that can be, in the order of their layers, with the nodes that read them. exceeded: those whose range
-    one sample makes.
+    readers: those that can be, in the order of their layers, with the nodes that read them. fixed: those of them that
+    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes.
     """
 
-    def __init__(self, model: ModelProto, scales: Scales, keep: AbstractSet[str], runs: _Runs) -> None:
+    def __init__(
+        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs
+    ) -> None:
         self._model, self._keep, self._runs = model, keep, runs
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
@@ -264,8 +269,11 @@ class _Variants:
             for name in layer.activations():
                 if name in scales.seen:
                     self.readers.setdefault(name, []).append(layer.node.name)
+        made = {name: makers[node] for name, nodes in self.readers.items() for node in nodes if node in makers}
+        self.fixed = {name: f"in the state {state!r} its errors of all runs add up" for name, state in made.items()}
+        self.names = [name for name in self.readers if name not in self.fixed]
         seen, unseen = self._scales
-        self.exceeded = {name for name in self.readers if unseen[name] < _CLEARLY * seen[name]}
+        self.exceeded = {name for name in self.names if unseen[name] < _CLEARLY * seen[name]}
 
     def run(self, feeds: Feeds, active: Sequence[str], *, unseen: bool = False) -> List[Values]:
         """Return each sample's outputs with these activations in int8, and the tensors behind those that saturate."""
@@ -283,7 +291,7 @@ class _Variants:
 
     def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
         """Return the cost of leaving out each activation: its share of layers plus its share of multiplications."""
-        found = dict.fromkeys(self.readers, 1.0 / max(1, len(self.readers)))
+        found = dict.fromkeys(self.names, 1.0 / max(1, len(self.names)))
         work = [(layer, _multiplications(layer, sizes)) for layer in self._layers]
         total = sum(size for _, size in work) or 1
         for layer, size in work:
