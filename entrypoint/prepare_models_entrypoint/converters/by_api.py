@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -50,8 +51,11 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
     if request.verdict is None:
         well_formed.check(source)
+    weakly = _weakly(request.model.builder)
+    if _is_measured(request) and not weakly:  # which takes minutes
+        _Attempt(request, request.model.precision, None, None, progress, None, weights).check_parser(result)
     cache = _cache(request, progress)
-    settled, findings = settle(request, cache, progress, weakly=_weakly(request.model.builder))
+    settled, findings = settle(request, cache, progress, weakly=weakly)
     attempt = _Attempt(settled, request.model.precision, findings, cache, progress, None, weights)
     result.update(best(attempt, result))
 
@@ -106,6 +110,22 @@ class _Attempt(Attempt):
     def tried_in_fp32(self) -> "_Attempt":
         """See ``Attempt``; a check asks the builder, too."""
         return self.in_fp32(check_only=True, graph=None)
+
+    def check_parser(self, result: BuildResult) -> None:
+        """Refuse a model that the parser takes in no form."""
+        plain = self.tried_in_fp32()
+        try:
+            plain.parse(copy.deepcopy(result))
+        except ConvertError:
+            rescued = plain.rescued()
+            if rescued is None:
+                raise
+            rescued.parse(copy.deepcopy(result))
+
+    def parse(self, result: BuildResult) -> None:
+        """Have the parser read the model, and do no more."""
+        with self._parsed(result):
+            pass
 
     def made(self, result: BuildResult) -> BuildResult:
         from .builder import Builder
@@ -259,9 +279,14 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
     ]
 
 
+def _is_measured(request: BuildRequest) -> bool:
+    """Return whether scales come from the manifest's samples."""
+    model = request.model
+    return request.cache_file is None and model.calibration is not None and model.precision in ("int8", AUTO)
+
+
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
-    config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
+    if _is_measured(request):
         return _measured(request, progress)
     return program.cache_of(request)
 

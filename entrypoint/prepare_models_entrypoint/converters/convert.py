@@ -24,6 +24,7 @@ from . import build_time, etlt, options, worker
 from .request import BuildRequest, BuildResult, load_converter
 
 OnProgress = Callable[[Mapping[str, object]], None]
+OnStart = Callable[[], Callable[[], None]]
 
 _LOG_LINES = 5
 _SILENCE_S = 300.0
@@ -55,7 +56,7 @@ def convert(
     model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress,
     cache_file: Optional[Path] = None, timing_dir: Optional[Path] = None, check_only: bool = False,
     graph: Optional[Path] = None, attempts: Optional[List[Attempt]] = None,
-    on_start: Callable[[], None] = lambda: None,
+    on_start: OnStart = lambda: lambda: None,
 ) -> Converted:  # fmt: skip
     """Build ``plan`` from the model file ``source``.
 
@@ -64,7 +65,7 @@ def convert(
     and the locks of GPUs are kept between builds; ``durations`` next to it has the times of builds. check_only: check
     the model without building. graph: file that receives the backend's ONNX graph. attempts: receives the builds that
     ran out of memory, with what was changed after each. on_start: called when the processes of a build have started:
-    now this one may have threads.
+    now this one may have threads. What it returns is called before any further process starts, and waits for them.
     """
     started = time.monotonic()
     durations = build_time.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
@@ -137,7 +138,7 @@ def _climb(
     request: BuildRequest,
     runtime: RuntimeInfo,
     on_progress: OnProgress,
-    on_start: Callable[[], None],
+    on_start: OnStart,
     attempts: List[Attempt],
 ) -> "tuple[BuildResult, Ended, ModelJob]":
     """Build, and retry with less after each build that ran out of memory. The returned model is the last attempt's."""
@@ -145,11 +146,13 @@ def _climb(
     takes = load_converter(request.converter).takes
     ladder = rungs(request.model, backend=backend["name"], version=backend["version"], takes=takes)
     last: Optional[ConvertError] = None
+    waits: List[Callable[[], None]] = []
     kills = _oom_kills()
     while True:
         try:
             work_dir, limit_s = Path(request.work_dir), request.model.limit_s
-            return (*_run(request, work_dir, limit_s, on_progress, on_start), request.model)
+            begin = lambda: waits.append(on_start())  # noqa: E731  # shorter than a function, and used once
+            return (*_run(request, work_dir, limit_s, on_progress, begin), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
                 raise last from None  # a step that this version doesn't know
@@ -167,6 +170,8 @@ def _climb(
             with contextlib.suppress(FileNotFoundError):
                 Path(request.result).unlink()
             request = dataclasses.replace(request, model=model)
+            while waits:
+                waits.pop()()
 
 
 def _oom_kills() -> int:
@@ -218,7 +223,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
 
 
 def _run(
-    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress, on_start: Callable[[], None]
+    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress, on_start: Callable[[], object]
 ) -> "tuple[BuildResult, Ended]":
     log = work_dir / "build.log"
 
@@ -232,10 +237,10 @@ def _run(
     )  # fmt: skip
     if ended.nonsense is not None:
         raise taken_over(f"progress was {ended.nonsense}")
-    died = reports.without_verdict(judges)
+    result = answer_of(Path(request.result), BuildResult)
+    died = reports.without_verdict(judges, refused=result is not None and result["error"] is not None)
     if died is not None:
         raise _without_result(died, log, timeout_s, _JUDGE)
-    result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
     if result["error"] is not None:

@@ -37,7 +37,8 @@ class Finding(NamedTuple):
 
     def told(self) -> str:
         """Return the finding in words."""
-        where = f"operator {self.operator or '?'} at node {self.node!r}" if self.operator or self.node else "the model"
+        where = f"operator {self.operator or '?'}" if self.operator or self.node else "the model"
+        where += f" at node {self.node!r}" if self.node else ""
         cause, why = of_parser(self.description).cause, _plain(self.description)
         return f"{where}: {cause} (the parser: {why})" if why else f"{where}: {cause}"
 
@@ -183,7 +184,7 @@ def _is_standard(operator: str) -> bool:
 
 
 def _where(finding: Finding) -> str:
-    return f"{finding.operator} at node {finding.node!r}" if finding.operator else finding.told()
+    return f"{finding.operator} at node {finding.node!r}" if finding.operator and finding.node else finding.told()
 
 
 def _plain(description: str) -> str:
