@@ -63,13 +63,9 @@ def identity(
 ) -> Dict[str, object]:
     """Return the fields that decide the bytes of an engine. While a digest in them is pending, there is no build key.
 
-    Args:
-        job: what the manifest asks for.
-        runtime: the environment that builds.
-        model_sha256: digest of the model file, before any decryption.
-        calibration_sha256: digest of the calibration cache, or of the samples that it is made from; None without.
-        weights_sha256: digest of the files with external data that belong to the model; None without.
-        samples_sha256: digest of the samples of the verification; None without.
+    Digests are None without such files. model_sha256: of the model file, before any decryption. calibration_sha256: of
+    the calibration cache, or of the samples that it is made from. weights_sha256: of the files with external data that
+    belong to the model. samples_sha256: of the samples of the verification.
     """
     converter = converter_of(job, runtime).converter or (job.converter if job.converter != "auto" else None)
     backend, version = _backend(runtime, converter)

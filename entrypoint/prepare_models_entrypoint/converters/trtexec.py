@@ -195,8 +195,10 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     backend = result["backend"]
     is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"
     version = NEWEST if backend is None or is_rtx else options.version_of(backend["version"])
-    by_flags = _precision_flags(model, result)
     proof, lost = result["precision_proof"], any(options.lost_by_trtexec(*each) for each in model.builder.chosen())
+    # Flags for the builder flags that were used; a rewritten graph contains its types.
+    by_flags = [f"--{name.lower()}" for name in proof["flags"]] if proof else []
+    by_flags += [f"--calib={cache_name(model)}"] if proof and proof["means"] == Means.FLAGS_AND_CACHE else []
     if lost or (by_flags and (model.kept_patterns or (proof and proof["kept"]))):
         return None
     inputs = [binding for binding in result["io"] if binding["mode"] == "input"]
@@ -241,12 +243,3 @@ def plan_name(model: ModelJob) -> str:
 def cache_name(model: ModelJob) -> str:
     """Return the manifest's path of the calibration cache, or the file kept next to the engine."""
     return Source.of(model.calibration_cache).public if model.calibration_cache else calibration_cache.FILE
-
-
-def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
-    """Return trtexec's flags for the builder flags that were used; a rewritten graph contains its types."""
-    proof = result["precision_proof"]
-    if proof is None:
-        return []
-    cache = [f"--calib={cache_name(model)}"] if proof["means"] == Means.FLAGS_AND_CACHE else []
-    return [f"--{name.lower()}" for name in proof["flags"]] + cache

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _read(plan: str, model: Optional[ModelJob]) -> Answer:
-    from ..converters import engine_loading
+    from ..converters import backend, engine_loading
 
     try:
         loaded = engine_loading.load_engine(Path(plan), own=model is not None, plugins=model.plugins if model else ())
@@ -67,12 +67,16 @@ def _read(plan: str, model: Optional[ModelJob]) -> Answer:
             unknown.append(f"{what}: {error}")
             return None
 
+    def described() -> object:
+        kind = backend.trt.LayerInformationFormat.JSON
+        return layer_info.parse(engine.create_engine_inspector().get_engine_information(kind))
+
     def nameless() -> List[Layer]:
         count = engine.num_layers
         return [Layer(name=f"layer {index}", type="unknown", precision=None, outputs=[]) for index in range(count)]
 
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    layers = part("layers", lambda: _layers(engine))
+    layers = part("layers", described)
     return Answer(
         io=[_binding(engine, name) for name in names],
         layers=layers,
@@ -91,14 +95,6 @@ def _read(plan: str, model: Optional[ModelJob]) -> Answer:
 def not_loaded(why: Optional[str]) -> Answer:
     """Return the answer for an engine that doesn't load."""
     return Answer(io=[], layers=None, details=None, unknown=[], why_not=why)
-
-
-def _layers(engine: trt.ICudaEngine) -> object:
-    """Return the engine's layer information."""
-    from ..converters import backend
-
-    inspector = engine.create_engine_inspector()
-    return layer_info.parse(inspector.get_engine_information(backend.trt.LayerInformationFormat.JSON))
 
 
 def _binding(engine: trt.ICudaEngine, name: str) -> Binding:

@@ -15,6 +15,8 @@ from .built_plan import load_engine, partly_unknown
 from .header import Header, read_header
 from .isolated import Document
 
+_RECORDED = ("name", "io", "profiles", "details", "precision_proof", "tensor_names", "source")
+
 
 def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) -> Document:
     """Return what is known about a plan. ``here``: the environment; probed if not given.
@@ -26,7 +28,8 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
     record = read_record(file)
     here = here or runtime.probe()
     document: Document = {"format": "plan", "header": header, **judge(header, record, here)}
-    document.update(_from_record(record))
+    known: Dict[str, object] = {**record} if record is not None else {}
+    document.update({key: known.get(key) for key in _RECORDED}, warnings=known.get("warnings", []), note=None)
     module = loader(here, header["format"])
     if here["gpu"] is not None and module is not None:
         _load(file, document, module["name"])
@@ -52,12 +55,6 @@ def read_record(plan: Path) -> Optional[ModelReport]:
         except OSError:
             continue
     return None
-
-
-def _from_record(record: Optional[ModelReport]) -> Document:
-    keys = ("name", "io", "profiles", "details", "precision_proof", "tensor_names", "source")
-    known: Dict[str, object] = {**record} if record is not None else {}
-    return {**{key: known.get(key) for key in keys}, "warnings": known.get("warnings", []), "note": None}
 
 
 def _load(file: Path, document: Document, module: str) -> None:
