@@ -33,7 +33,8 @@ class Settled:
         proof["requested"] = self.requested
         if self.findings is not None:
             proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
-            proof["measured_runs"] = self.findings.runs
+            proof["measured_runs"], proof["search"] = self.findings.runs, self.findings.search
+            proof["kept_share"] = self.findings.share
 
     def keeping(self, nodes: Dict[str, str]) -> Settled:
         """Return the same with more nodes in fp32; ``nodes``: reasons by name."""

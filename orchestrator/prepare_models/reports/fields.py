@@ -20,6 +20,7 @@ from prepare_models_entrypoint.contract.report import (
     Engine,
     EngineDetails,
     ErrorInfo,
+    HarmfulLayer,
     KeptLayer,
     Layer,
     MadeBy,
@@ -28,6 +29,7 @@ from prepare_models_entrypoint.contract.report import (
     Origin,
     PrecisionChoice,
     PrecisionProof,
+    PrecisionSearch,
     ProfileShapes,
     StageResult,
     TensorNames,
@@ -162,9 +164,31 @@ TOLD: Mapping[object, Mapping[str, Schema]] = {
         ),
         "measured": told("The samples on which ranges were measured."),
         "measured_runs": told("How many times the source model ran to measure its tensors.", minimum=0),
+        "kept_share": told(
+            "Share of the multiply-accumulates that stays in fp32 because of that, 0 to 1; null where the source "
+            "model did not run.",
+            minimum=0,
+            maximum=1,
+        ),
+        "search": told("How the search for the fewest layers in fp32 ended; null where none was needed."),
         "choices": told("What precision: auto weighed."),
     },
     KeptLayer: {"": told("A layer that stays in fp32, and why.")},
+    PrecisionSearch: {
+        "": told("A search for the fewest layers that have to stay in fp32 for the thresholds to be met."),
+        "right": told("Whether it found any."),
+        "error": told(
+            "The largest error of any output, over the output's range, with these layers in fp32; null where it is "
+            "not finite."
+        ),
+        "layers": told("Layers that could be narrow.", minimum=0),
+        "kept": told("How many of these are in fp32: where it found none, the most that it tries.", minimum=0),
+        "harmful": told("The layers that do most harm, worst first."),
+    },
+    HarmfulLayer: {
+        "": told("A layer that rounding harms."),
+        "moves": told("How far it moves an output on its own, over the output's range; null where that is not finite."),
+    },
     PrecisionChoice: {
         "": told("A precision that precision: auto weighed."),
         "precision": told(enum=(*PRECISIONS, AUTO)),
