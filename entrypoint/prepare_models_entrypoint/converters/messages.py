@@ -136,8 +136,9 @@ TABLE: Tuple[KnownMessage, ...] = (
         r"Unable to load library: libnvinfer_lean",
         "builder-option-unavailable",
         "a version-compatible engine carries TensorRT's lean runtime, which is not installed here",
-        "add builder: {exclude_lean_runtime: true}, or install NVIDIA's package libnvinfer-lean of that version (the "
-        "library in tensorrt-lean of PyPI has another name)",
+        "add builder: {exclude_lean_runtime: true}; or pip install tensorrt-lean of the version of tensorrt, and then: "
+        "cd $(python -c 'import tensorrt; print(*tensorrt.__path__)') && ln -s ../tensorrt_lean/libnvinfer_lean.so.8 "
+        "libnvinfer_lean.so.$(python -c 'import tensorrt; print(tensorrt.__version__)')",
     ),
     KnownMessage(r"No space left on device", "disk-full", "the disk is full"),
     KnownMessage(
