@@ -146,6 +146,8 @@ def test_external_data_counts(place: Workplace, source: str, location: str) -> N
     write(1)
     assert (place.folder / source).read_bytes() == network, "the weights alone are others"
     assert "rebuild because: external weights sha256 " in planned()
+    judged = place.call("status", str(place.models_dir))
+    assert (judged.status, "external weights sha256 " in judged.stdout) == (1, True)
     after = place.run().model("net")
     assert after["status"] == "built"
     assert after["reason"].startswith("rebuild because: external weights sha256 ")

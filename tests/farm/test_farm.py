@@ -16,7 +16,7 @@ import pytest
 
 import prepare_models
 from prepare_models import errors
-from prepare_models.executors.options import ContainerOptions, FarmOptions
+from prepare_models.options import ContainerOptions, FarmOptions
 from tests import networks
 from tests.cable import Cable
 from tests.command import COMMAND

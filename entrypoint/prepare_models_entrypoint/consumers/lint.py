@@ -21,10 +21,8 @@ def of_engine(report: ModelReport, directory: Path, consumers: Sequence[str] = (
 def of_directory(models_dir: Path, consumers: Sequence[str]) -> Dict[str, Any]:
     """Return ``models``, each with its ``warnings`` and ``notes``, or the ``error``.
 
-    Args:
-        models_dir: the models directory.
-        consumers: those whose rules to apply, such as isaac-ros@5.0; empty: those that a model's record names, else
-            Isaac ROS, Triton, and DeepStream for models with a deepstream.txt.
+    ``consumers``: those whose rules to apply, such as isaac-ros@5.0; empty: those that a model's record names, else
+    Isaac ROS, Triton, and DeepStream for models with a deepstream.txt.
     """
     document: Dict[str, Any] = {"models_dir": str(models_dir), "models": [], "error": None}
     try:

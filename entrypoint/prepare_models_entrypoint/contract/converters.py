@@ -1,7 +1,7 @@
 """The known converters, which of them an environment has, and which one is used for a model.
 
 A converter is a row of ``KINDS`` here and a module ``by_NAME`` of ``prepare_models_entrypoint.converters``, which has
-the functions of ``converters/converter.py``.
+the functions of ``Converter`` in ``converters/request.py``.
 """
 
 from __future__ import annotations

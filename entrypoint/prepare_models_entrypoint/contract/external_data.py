@@ -91,9 +91,7 @@ def locations(model: Path) -> Tuple[str, ...]:
 def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, ...]:
     """Return the weights files of a model under the names in the model; links are not followed.
 
-    Args:
-        model: path of the model file.
-        named: its ``locations``, if already known.
+    ``named``: the model's ``locations``, if already known.
 
     Raises:
         ExternalDataError: one is missing, not a regular file, or outside the allowed directories.
@@ -147,10 +145,6 @@ def resolve(model: Path, location: str) -> Path:
     It is a regular file under the model's directory, or under the directory of the file that the model's own path
     resolves to: download caches store models and weights as links into a single directory.
 
-    Args:
-        model: path of the .onnx file.
-        location: the location of one of its tensors, relative to its directory.
-
     Raises:
         ExternalDataError: it is outside of these, missing, or not a regular file.
     """
@@ -188,9 +182,7 @@ def _refused(location: str, why: str) -> ExternalDataError:
 def tensor_bytes(data_type: int, dims: "List[int] | Tuple[int, ...]") -> Optional[int]:
     """Return the size of a tensor's values; None for text, for unknown types and for a negative dimension.
 
-    Args:
-        data_type: number of TensorProto.DataType.
-        dims: its shape.
+    ``data_type``: number of TensorProto.DataType.
     """
     bits = _BITS.get(data_type)
     return None if bits is None or any(dim < 0 for dim in dims) else math.ceil(_product(dims) * bits / 8)

@@ -16,7 +16,7 @@ from .digest import Digest, Pending
 from .environment import RuntimeInfo
 from .job import ModelJob
 from .packages import taking_part
-from .precision import AUTO
+from .precision import AUTO, NONE
 
 # Version of what this tool itself does to a network before it reaches the builder. Raise it with every change that
 # produces other engines from the same input.
@@ -42,7 +42,6 @@ LABELS = {
     "system": "operating system",
 }
 _PORTABLE = "portable"
-_MEASURED = ("fp16", "bf16", "int8", AUTO)  # samples decide what stays in fp32
 
 
 class Change(TypedDict):
@@ -129,12 +128,13 @@ def _packages(
 def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, object]:
     conversion = job.conversion()
     del conversion["plugins"]  # their bytes count instead
-    conversion["keep_fp32"] = sorted(set(job.keep_fp32))
+    overruled = {None: (), True: (NONE,), False: (AUTO,)}[job.keep_auto]
+    conversion["keep_fp32"] = sorted(set(job.keep_fp32).difference(overruled))
     if job.calibration is not None:
         calibration = job.calibration.to_dict()
         del calibration["images"]  # a path; the bytes of the samples in it count instead
         conversion["calibration"] = calibration
-    if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
+    if job.verify is not None and job.samples_decide:
         conversion["samples"] = build_key({"verify": job.verify.without_paths(), "sha256": samples_sha256})
     return conversion
 

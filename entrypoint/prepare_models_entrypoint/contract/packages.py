@@ -32,8 +32,7 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 
     importlib.metadata would take ten times as long.
 
-    Args:
-        places: directories of packages, of which the first with a package counts; None for those of this interpreter.
+    ``places``: directories of packages, of which the first with a package counts; None for those of this interpreter.
     """
     names = {carrier: package for package, carriers in PACKAGES.items() for carrier in carriers}
     found: Dict[str, str] = {}
@@ -53,11 +52,7 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[str], version: Optional[str]) -> Set[str]:
     """Return the packages that may change a model on its way to the builder, without reading its bytes.
 
-    Args:
-        job: the model's settings.
-        converter: name of the converter; None if nothing converts.
-        backend: name of the TensorRT that builds.
-        version: its version.
+    ``converter``: None if nothing converts. ``backend``, ``version``: the TensorRT that builds.
     """
     if converter is None or kind_of(converter).encrypted:
         return set()
@@ -80,7 +75,8 @@ def _of_precision(job: ModelJob) -> Set[str]:
     """Return the packages that bring a precision into the graph. A model that already has it may need none of them."""
     scales = job.calibration_cache is not None or job.calibration is not None
     if job.precision in ("fp16", "bf16", AUTO) or (job.precision == "int8" and scales):
-        measured = job.keep_auto is not False and (job.precision != "int8" or job.builder.int8_remainder != "fp32")
+        halves = job.precision != "int8" or job.builder.int8_remainder != "fp32"
+        measured = job.precision == AUTO or (job.keep_auto is not False and halves)
         return {"onnx", "onnxruntime"} if measured else {"onnx"}
     if job.precision == "fp8" and scales:
         return {"onnx", "nvidia-modelopt"}

@@ -1,6 +1,6 @@
 """The report: what became of each model. JSON objects with typed keys; a reader ignores keys that it doesn't know.
 
-What a field means is said once, for people and the JSON Schema alike: in ``reports/fields.py`` of the orchestrator.
+What a field means is said once, for people and the JSON Schema alike: in ``reports/fields.json`` of the orchestrator.
 """
 
 from __future__ import annotations

@@ -196,8 +196,7 @@ class Source(NamedTuple):
     def beside(self, location: str) -> Optional["Source"]:
         """Return the source of a file next to this one, such as the weights of a model; None if unknown.
 
-        Args:
-            location: relative path, as an ONNX model names its external data.
+        ``location``: relative path, as an ONNX model names its external data.
         """
         if self.archive is not None:
             inner = posixpath.join(posixpath.dirname(self.inner.replace("\\", "/")), location)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Callable, Dict, Mapping, Optional, Tuple
 
 from .files import sha256_file
-from .groups import Nested
 from .kinds import ByName, File, Integer, Interval, Number
 from .samples import SampleConfig
-from .settings import Record, setting
+from .settings import Nested, Record, setting
 
 METRICS = ("max_abs", "max_rel", "max_of_range", "cosine", "argmax")
 _AT_LEAST_0 = Number("a number of at least 0", low=0)

@@ -11,9 +11,8 @@ from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache
 from .backend import Network, info, needs_no_gpu, trt
-from .converter import Progress
 from .messages import from_builder_log
-from .request import BuildRequest
+from .request import BuildRequest, Progress
 from .settings import apply
 
 _CHOOSING = 4  # level of the phases in which a builder chooses implementations, after checking sizes and types
@@ -25,14 +24,7 @@ class Builder:
     def __init__(
         self, network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str]
     ) -> None:
-        """Configure the build.
-
-        Args:
-            network: the parsed network.
-            profiles: min, opt and max shape of every input, for each optimization profile.
-            request: settings of the manifest, and where timing caches are kept.
-            flags: names of the builder flags that set the precision.
-        """
+        """Configure the build. ``flags``: names of the builder flags that set the precision."""
         model = request.model
         self.network, self.request = network, request
         self.config = config = network.builder.create_builder_config()
@@ -48,10 +40,6 @@ class Builder:
 
     def build(self, cache: Optional[CalibrationCache], *, progress: Progress) -> trt.IHostMemory:
         """Return the plan as a bytes-like object.
-
-        Args:
-            cache: calibration cache, for a builder that uses one.
-            progress: called with phase, step and number of steps.
 
         Raises:
             ConvertError: the builder refused the network, or did not use the calibration cache.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -21,12 +20,10 @@ from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, refused, repeat, well_formed
-from .attempts import Attempt
-from .converter import Progress
+from . import gpu_support, messages, options, plugins, preflight, profiles, trtexec, well_formed
+from .attempts import Attempt, best, located, settle
 from .precision import Evidence, check_flags, prove, rule, unmatched
-from .ranges import settle
-from .request import PARSE, SYNC, BuildRequest, BuildResult
+from .request import PARSE, SYNC, BuildRequest, BuildResult, Progress
 
 if TYPE_CHECKING:
     from .backend import Network, trt
@@ -43,7 +40,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     source = Path(request.source)
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
-    estimate.check_memory(weights, available=estimate.memory_available())
+    preflight.check_memory(weights, available=preflight.memory_available())
     _check_backend()
     from . import backend
 
@@ -55,9 +52,9 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     if request.verdict is None:
         well_formed.check(source)
     cache = _cache(request, progress)
-    settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
-    attempt = _Attempt(settled, cache, progress, None, weights)
-    result.update(refused.best(attempt, result))
+    settled, findings = settle(request, cache, progress, weakly=_weakly(request.model.builder))
+    attempt = _Attempt(settled, request.model.precision, findings, cache, progress, None, weights)
+    result.update(best(attempt, result))
 
 
 def takes(builder: BuilderConfig) -> bool:
@@ -68,7 +65,7 @@ def takes(builder: BuilderConfig) -> bool:
 
 def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     """Return the trtexec command line that builds the same engine, or None if trtexec has no such options."""
-    return repeat.equivalent(model, result)
+    return trtexec.equivalent(model, result)
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -112,7 +109,7 @@ class _Attempt(Attempt):
 
     def tried_in_fp32(self) -> "_Attempt":
         """See ``Attempt``; a check asks the builder, too."""
-        return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=True, graph=None))
+        return self.in_fp32(check_only=True, graph=None)
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -130,18 +127,18 @@ class _Attempt(Attempt):
             resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
             _check_names(profiles.check_names(traits, resolved))
             result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
-            self.settled.note(built.proof)
+            self.note(built.proof)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
             result["warnings"] += _unused(request, built)
             builder = Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
-                found = estimate.findings(network, self.weights, model, Path(request.work_dir))
+                found = preflight.findings(network, self.weights, model, Path(request.work_dir))
                 with _with_sizes(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
-                result["warnings"] += messages.from_builder_warnings(network.warnings()) + estimate.isaac_ros(bindings)
+                result["warnings"] += messages.from_builder_warnings(network.warnings()) + preflight.isaac_ros(bindings)
                 return result
             self.progress("build", 0, 0)
             with _with_sizes(traits, resolved):
@@ -170,13 +167,6 @@ class _Attempt(Attempt):
                 hint="add their shapes to the manifest under inputs:",
             )
 
-    def _keep(self, graph: Path) -> None:
-        """Write the backend's graph to the file that was asked for."""
-        if self.request.graph is not None:
-            from ..onnx_graph import typed_model
-
-            typed_model.keep(graph, Path(self.request.graph))
-
     @contextlib.contextmanager
     def _parsed(self, result: BuildResult) -> Iterator[Tuple[Network, _Built]]:
         from . import backend
@@ -187,33 +177,22 @@ class _Attempt(Attempt):
         in_place = request.check_only or backend.needs_no_gpu()
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
         if as_it_is and (weakly or model.precision == "fp32"):
-            self._keep(source)
+            self.keep(source)
             self.progress(PARSE, 0, 0)
-            with refused.located(source, source):
+            with located(source, source):
                 well_formed.check_loops(source, source)
                 network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
-                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
+                yield network, _by_flags(request, result, network, self.cache, self.findings)
             return
-        from ..onnx_graph.typed_model import prepared
-
-        with prepared(
-            dataclasses.replace(model, precision="fp32") if weakly else model,
-            source,
-            Path(request.work_dir),
-            cache=self.cache,
-            on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only and request.graph is None,
-            findings=self.settled.findings,
-            **({"needs": self.needs} if self.needs else {}),
-        ) as typed, refused.located(typed.path, source):
+        with self.prepared() as typed, located(typed.path, source):
             result["rewritten"] = typed.path != source
-            self._keep(typed.path)
+            self.keep(typed.path)
             self.progress(PARSE, 0, 0)
             well_formed.check_loops(typed.path, source)
             network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
             result["warnings"] += typed.warnings
             if weakly:
-                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
+                yield network, _by_flags(request, result, network, self.cache, self.findings)
                 return
             yield network, _Built(typed.proof(model))
 

@@ -18,9 +18,9 @@ from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..errors import ConvertError, VerifyError, reported, taken_over
 from ..processes import Ended, Silence, answer_of, supervise_forks, tail
-from . import aside, build_time, converter, decrypting, etlt
+from . import build_time, etlt, worker
 from .memory_retries import rungs
-from .request import BuildRequest, BuildResult
+from .request import BuildRequest, BuildResult, load_converter
 
 OnProgress = Callable[[Mapping[str, object]], None]
 
@@ -87,7 +87,7 @@ def convert(
             key_fd=key_fd,
             check_only=check_only,
             graph=str(graph) if graph else None,
-            verdict=str(work_dir / "verdict.json") if aside.is_for(kind, model, file, graph) else None,
+            verdict=str(work_dir / "verdict.json") if worker.is_judged_meanwhile(kind, model, file, graph) else None,
         )
         kept = attempts if attempts is not None else []
         result, ended, built = _climb(request, runtime, on_progress, on_start, kept)
@@ -96,7 +96,7 @@ def convert(
     if durations is not None and not check_only:
         build_time.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
-    command = None if check_only else converter.load(kind.name).line(built, result)
+    command = None if check_only else load_converter(kind.name).line(built, result)
     return Converted(result, kind.name, reason, peak, command)
 
 
@@ -147,7 +147,7 @@ def _climb(
 ) -> "tuple[BuildResult, Ended, ModelJob]":
     """Build, and retry with less after each build that ran out of memory. The returned model is the last attempt's."""
     backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
-    takes = converter.load(request.converter).takes
+    takes = load_converter(request.converter).takes
     ladder = rungs(request.model, backend=backend["name"], version=backend["version"], takes=takes)
     last: Optional[ConvertError] = None
     kills = _oom_kills()
@@ -218,7 +218,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
         return
     plain = work_dir / "decrypted.onnx"
     try:
-        decrypting.decrypt(source, _key_file(model, source), plain)
+        etlt.decrypt(source, _key_file(model, source), plain)
         yield plain
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -233,9 +233,9 @@ def _run(
     def tell(silent_s: float) -> None:
         on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})
 
-    reports = aside.Reports(request, on_progress)
+    reports = worker.Reports(request, on_progress)
     ended, *judges = supervise_forks(
-        aside.works(request), log=log, on_line=reports, timeout_s=timeout_s, silence=Silence(_SILENCE_S, tell),
+        worker.works(request), log=log, on_line=reports, timeout_s=timeout_s, silence=Silence(_SILENCE_S, tell),
         on_start=on_start,
     )  # fmt: skip
     if ended.nonsense is not None:

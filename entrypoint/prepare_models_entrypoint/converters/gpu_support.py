@@ -40,10 +40,8 @@ RTX_ON_REQUEST = ("7.5",)
 def check(backend: BackendInfo, capability: Optional[str], wanted: Sequence[str]) -> List[WarningInfo]:
     """Refuse a GPU that the backend has no code for; a portable engine for other GPUs only causes a warning.
 
-    Args:
-        backend: name and version.
-        capability: compute capability of this machine's GPU, such as 8.7; None without one.
-        wanted: capabilities that the manifest asks for, if the backend can build for several.
+    ``capability``: of this machine's GPU, such as 8.7; None without one. ``wanted``: those that the manifest asks for,
+    if the backend can build for several.
     """
     if backend["name"] == "tensorrt_rtx":
         return _rtx(backend, capability, wanted)

@@ -1,9 +1,11 @@
-"""Known messages of builders and converters, each with the error that it means and its cause in plain words."""
+"""What messages of builders, parsers and converters mean: ``known_messages.json``, and what no pattern says."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..contract.report import WarningInfo
 from ..errors import ConvertError
@@ -15,21 +17,25 @@ AFTERWARDS = r"cudaError 35|catchCudaError"
 _NO_MEMORY = "there is not enough memory"
 _NO_IMPLEMENTATION = r"Could not find any implementation for node"
 _NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # about tactics skipped for lack of memory
-_SIZES_HINT = (
-    "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
-    "multiples of 32. The builder's message names the layer and the axis where the sizes clash"
-)
 
 
 class KnownMessage(NamedTuple):
-    """A message: pattern, error code, what it means, what to do if the code's own hint is not the best."""
+    """What a message that matches a pattern means.
 
-    pattern: str
-    code: str
-    cause: str
+    cause: in plain words; of a parser, about a node. hint: what to do; empty if the code's own hint is the best.
+    code: of the error; unset for a parser. sizes: whether it is about contradictory sizes, which may
+    be the model's fault. decided: whether the node may need fixed values of inputs other than the first.
+    """
+
+    pattern: str = ""
+    cause: str = ""
     hint: str = ""
+    code: str = ""
+    sizes: bool = False
+    decided: bool = False
 
 
+<<<<<<< HEAD
 # The first match in the table wins.
 TABLE: Tuple[KnownMessage, ...] = (
     KnownMessage(
@@ -209,6 +215,13 @@ TABLE: Tuple[KnownMessage, ...] = (
         "fix the sizes with onnx: {static_shapes: ...}, or build with another TensorRT: its compiler differs",
     ),
 )
+=======
+# By who says them, a builder or a parser. The first match in a table wins; that of a parser ends with one for the rest.
+TABLES: Mapping[str, Tuple[KnownMessage, ...]] = {
+    who: tuple(KnownMessage(**row) for row in rows)
+    for who, rows in json.loads(Path(__file__).with_name("known_messages.json").read_text(encoding="utf-8")).items()
+}
+>>>>>>> main
 _UNKNOWN_HINT = (
     "build it with precision: fp32, then with onnx: {static_shapes: ...}: the one that builds shows whether "
     "precision or dynamic sizes are at fault; if neither helps, another TensorRT version may take the model"
@@ -216,12 +229,17 @@ _UNKNOWN_HINT = (
 
 
 def match(texts: Sequence[str]) -> Optional[Tuple[KnownMessage, str]]:
-    """Return the first entry of the table that matches a text, and that text, or None."""
-    for known in TABLE:
+    """Return the first of a builder's messages that matches a text, and that text, or None."""
+    for known in TABLES["builder"]:
         for text in texts:
             if re.search(known.pattern, text):
                 return known, text
     return None
+
+
+def of_parser(text: str) -> KnownMessage:
+    """Return what a parser's objection to a node means."""
+    return next(known for known in TABLES["parser"] if re.search(known.pattern, text))
 
 
 # What TensorRT logs as an error although nothing is wrong: reloading its own timing cache on 8.5 and 8.6.
@@ -247,7 +265,7 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
             told = " ".join(room.split())
             return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}")
         error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
-        error.of_sizes = known.hint == _SIZES_HINT
+        error.of_sizes = known.sizes
         return error
     told = "; ".join(texts[-3:])
     why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence
 
 from ..errors import ConvertError
-from . import parser_table
-from .messages import AFTERWARDS
+from .messages import AFTERWARDS, of_parser
 
 if TYPE_CHECKING:
     from ..onnx_graph.surroundings import Surroundings
@@ -39,17 +38,15 @@ class Finding(NamedTuple):
     def told(self) -> str:
         """Return the finding in words."""
         where = f"operator {self.operator or '?'} at node {self.node!r}" if self.operator or self.node else "the model"
-        cause, why = parser_table.of(self.description).cause, _plain(self.description)
+        cause, why = of_parser(self.description).cause, _plain(self.description)
         return f"{where}: {cause} (the parser: {why})" if why else f"{where}: {cause}"
 
 
 def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     """Turn a parser's findings into one error, which has the refused nodes.
 
-    Args:
-        findings: what the parser found.
-        who: name and version of the backend.
-        file: the original model, whatever was parsed: it is blamed only if it breaks ONNX's own rules.
+    ``who``: name and version of the backend. ``file``: the original model, whatever was parsed: it is blamed only if it
+    breaks ONNX's own rules.
     """
     findings = _named(findings, file)
     error = _judged(findings, who, file)
@@ -152,7 +149,7 @@ def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertE
 
 def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     inputs = [] if any(finding.operator for finding in findings) else _odd_inputs(file)
-    known = parser_table.of(_plain(findings[0].description) or findings[0].description)
+    known = of_parser(_plain(findings[0].description) or findings[0].description)
     text = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
     error = ConvertError(
         "onnx-unsupported-operator",

@@ -80,10 +80,8 @@ def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
 def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) -> Tuple[str, ...]:
     """Return the builder flags that a precision sets.
 
-    Args:
-        requested: a precision; fp32 sets no flags, and auto those that exist.
-        flags: names of the builder flags of this TensorRT.
-        remainder: precision of layers that don't become int8.
+    ``requested``: fp32 sets no flags, and auto those that exist. ``flags``: those of this TensorRT. ``remainder``:
+    precision of layers that don't become int8.
 
     Raises:
         ConvertError: this TensorRT lacks one of them.

@@ -17,9 +17,8 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, plugins, profiles
-from .converter import Progress
 from .messages import from_program
-from .request import BuildRequest, BuildResult
+from .request import BuildRequest, BuildResult, Progress
 
 MASK = "***"
 _OUTPUT_KEPT = 64 << 10  # bytes

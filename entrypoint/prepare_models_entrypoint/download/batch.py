@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, event, external_data
-from ..contract.fetch import ExternalFile, FetchJob, FetchResult
+from ..contract.fetch import ExternalFile, FetchJob, FetchResult, Pins
 from ..contract.files import sha256_file
-from ..contract.pins import Pins
 from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events

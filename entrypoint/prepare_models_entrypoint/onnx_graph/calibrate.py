@@ -66,27 +66,28 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
             sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), len(paths)
         )
         scales = measured.scales()
-        if not any(any(found.values()) for found in scales.values()):
+        if not any(any(found.seen.values()) for found in scales.values()):
             raise _all_zero(config.images)
-        progress("try int8", 0, 0)
-        found = _searched(measured, scales, job)
+        found = _searched(measured, scales, job, lambda done, most: progress("try int8", done, most))
     except runners.runtime_errors() as error:
         raise _impossible(str(error)) from None
     left_out = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in found.left_out.items()}
     _check_share(found, left_out, allow_fallback=job.allow_fallback)
-    kept = {name: scale for name, scale in scales[found.method].items() if name not in left_out}
+    kept = {name: scale for name, scale in scales[found.method].seen.items() if name not in left_out}
     write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[found.method]))
     made = calibration_cache.read(target, "the cache made from samples")
     return replace(made, method=found.method, unusable={**made.unusable, **left_out})
 
 
-def _searched(measured: "_Measured", scales: Mapping[str, Mapping[str, float]], job: ModelJob) -> harm.Harm:
+def _searched(
+    measured: "_Measured", scales: Mapping[str, harm.Scales], job: ModelJob, progress: harm.Progress
+) -> harm.Harm:
     config = job.judged or VerifyConfig()
-    judged = judge(config, "int8", near=_NEAR)
+    judges = judge(config, "int8", near=_NEAR), judge(config, "int8")
     tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
     kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
     return harm.search(
-        measured.model, scales, measured.samples(), lambda pairs: not judged(pairs).doubtful,
+        measured.model, scales, measured.samples(), lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
         keep=kept, tolerable=tolerable,
     )  # fmt: skip
 
@@ -174,10 +175,14 @@ class _Measured:
                 self.values += value.size
                 self.sizes[name] = value.size
 
-    def scales(self) -> Dict[str, Dict[str, float]]:
-        """Return the scale of each tensor, for each method."""
+    def scales(self) -> Dict[str, harm.Scales]:
+        """Return the scales of each method."""
         ranges = {name: seen for name, seen in self._ranges.items() if _is_writable(name)}
-        return {method: {name: amax(seen, method) / 127 for name, seen in ranges.items()} for method in self.methods}
+        without = {name: seen.without / 127 for name, seen in ranges.items()}
+        return {
+            method: harm.Scales({name: amax(seen, method) / 127 for name, seen in ranges.items()}, without)
+            for method in self.methods
+        }
 
 
 class _Observed:

@@ -20,7 +20,7 @@ class Range:
     """
 
     def __init__(self, *, counted: bool) -> None:
-        self.most = 0.0
+        self.most = self._second = 0.0
         self.top = 0.0
         self.counts: Any = np.zeros(_BINS, np.int64) if counted else None
 
@@ -31,9 +31,15 @@ class Range:
         if not np.isfinite(most):
             magnitudes = magnitudes[np.isfinite(magnitudes)]
             most = float(magnitudes.max(initial=0.0))
+        self._second = max(self._second, min(self.most, most))
         self.most = max(self.most, most)
         if self.counts is not None and magnitudes.size:
             self._count(magnitudes, most)
+
+    @property
+    def without(self) -> float:
+        """The largest magnitude without the sample that has ``most``; ``most`` if no other one has any."""
+        return self._second or self.most
 
     def _count(self, magnitudes: Any, most: float) -> None:
         if most > self.top:

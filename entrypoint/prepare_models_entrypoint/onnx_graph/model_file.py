@@ -24,6 +24,8 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # in ModelProto, GraphProto, TensorPr
 def load(path: Path) -> ModelProto:
     """Read a model. Large weights stay in their files; their tensors refer to these by absolute paths.
 
+    Small ones, such as the sizes of a Reshape, are read from wherever they are.
+
     Raises:
         ConvertError: it is not an ONNX model.
         ExternalDataError: weights in other files are missing, or outside the allowed directories.
@@ -40,6 +42,8 @@ def load(path: Path) -> ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             location, offset, length = weights.range_of(tensor)
             weights.refer(tensor, external_data.resolve(path, location), offset, length)
+            if length < _SMALLEST_MAPPED:
+                weights.bring(tensor)
     for tensor in model.graph.initializer:
         if tensor.name in cut and not tensor.HasField("raw_data") and tensor.data_location != TensorProto.EXTERNAL:
             weights.refer(tensor, path, *cut[tensor.name])
@@ -82,15 +86,24 @@ def _is_large(tensor: TensorProto) -> bool:
 
 
 def without_weights(model: ModelProto, *, sized: bool = False) -> ModelProto:
-    """Return a copy whose large initializers are empty, for code that only checks a model's structure.
+    """Return a copy whose large tensors are empty, for code that only checks a model's structure.
 
     ``sized``: whether they keep their shapes, which ONNX's checker rejects and its inference needs.
     """
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
+    for tensor in _inner(shell):
+        empty(tensor, sized=sized)
     for tensor in large:
         shell.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims if sized else [0])
     return shell
+
+
+def empty(tensor: TensorProto, *, sized: bool = False) -> None:
+    """Take a tensor's reference to a file from it; see ``without_weights``."""
+    if tensor.data_location == TensorProto.EXTERNAL:
+        dims = tensor.dims if sized else [0]
+        tensor.CopyFrom(TensorProto(name=tensor.name, data_type=tensor.data_type, dims=dims))
 
 
 def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
@@ -177,10 +190,11 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
 def _of_nodes(nodes: "onnx.NodeProto") -> Iterator[TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
-            yield from _of_attribute(attribute)
+            yield from of_attribute(attribute)
 
 
-def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
+def of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
+    """Yield the tensors of an attribute, those in its graphs included."""
     if attribute.HasField("t"):
         yield attribute.t
     yield from attribute.tensors

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
-from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
-from ..lock.document import LockedFile
+from ..lock import Lock, drift_of_platform, load, path_of, refuse
+from ..lock.document import LockedFile, facts_of_image
 from ..lock.pins import fetched_pins
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
@@ -26,7 +26,7 @@ from ..planning.planner import built
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from ..support.paths import cache_dir
 from . import images, wheels
 from .contents import Contents, OnBytes, check_room, spool
@@ -67,11 +67,8 @@ def create(
 ) -> tuple[Index, list[Path]]:
     """Write a bundle and return its index and its files.
 
-    Args:
-        order: what it should contain.
-        on_event: called with the progress of downloads.
-        on_measured: called with the bytes that were hashed and compressed.
-        on_written: called with how many bytes are written, and of how many.
+    ``on_event`` hears of downloads; ``on_measured`` gets the bytes that were hashed and compressed; ``on_written`` how
+    many are written, and of how many.
 
     Raises:
         LockError: the manifest, its files or a platform differ from the lock.
@@ -85,7 +82,7 @@ def create(
     licences.require(manifest.models, accepted=order.accept_eula)
     bases = [read_index(base) for base in order.bases]
     base = {content.sha256: content for index in bases for content in index.contents}
-    try:
+    with writing(order.target, "choose another with -o FILE"):
         with spool(order.target) as folder:
             _check_room(folder, sum(file.bytes for files in lock.models.values() for file in files))
             contents = Contents(folder, base, on_measured)
@@ -96,8 +93,6 @@ def create(
         if order.signer is not None:
             edition = releases.edition(releases.BUNDLE, index.digest, order.series, order.counter)
             files.append(releases.sign(order.target, edition, order.signer))
-    except OSError as error:
-        raise unwritable(order.target, error, "choose another with -o FILE") from None
     return index, files
 
 
@@ -193,7 +188,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
     containers = Containers()
     for row, reference in order.platforms:
         image = containers.needed(reference, row.name)
-        refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
+        refuse(drift_of_platform(lock, *facts_of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
         yield images.add(containers, row, reference, image, contents)
 

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
-from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
@@ -32,8 +32,8 @@ from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import releases
 from ..signing.trust import KeyList
-from ..store import open_store
-from ..support.os_errors import unwritable
+from ..store.local import open_store
+from ..support.os_errors import writing
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
 from .archive import Reader, Sink, damaged, opened
@@ -121,21 +121,18 @@ def unpack(
         SignatureError: none of the keys signed it, or a newer edition was accepted before.
         HostError: the disk is full, or not writable.
     """
-    try:
-        with _workplace(wants) as work:
-            index, signed = _verified(bundle, keys, on_bytes, work.sink)
-            needed = index
+    with writing(cache_dir(), "choose another with PREPARE_MODELS_CACHE_DIR=DIR"), _workplace(wants) as work:
+        index, signed = _verified(bundle, keys, on_bytes, work.sink)
+        needed = index
 
-            def base_sink(_: Index, content: Content) -> Sink | None:
-                return work.sink(needed, content)
+        def base_sink(_: Index, content: Content) -> Sink | None:
+            return work.sink(needed, content)
 
-            _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
-            work.close()
-            if signed is not None and accepts:
-                releases.accept(signed)
-            return _settled(index, work, wants, signed.keyid if signed else None)
-    except OSError as error:
-        raise unwritable(cache_dir(), error, "choose another with PREPARE_MODELS_CACHE_DIR=DIR") from None
+        _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
+        work.close()
+        if signed is not None and accepts:
+            releases.accept(signed)
+        return _settled(index, work, wants, signed.keyid if signed else None)
 
 
 def load_image(site: Site, image: BundledImage) -> None:
@@ -308,7 +305,7 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
             if record["build_key"] != engine.key:
                 raise ContractError("it belongs to another engine")
             record["origin"] = origin
-            with store.turn(engine.key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+            with store.turn(engine.key, cache_dir()):
                 store.put(record, {file.name: work.path(file.sha256) for file in engine.files})
         except (ValueError, LookupError) as error:
             raise damaged(f"the record of the engine {engine.key[:16]}: {error}") from None

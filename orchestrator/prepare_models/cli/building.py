@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ..reports import forms, text
+from ..options import POLICIES, PULL_OR_BUILD, Sharing
+from ..reports import documents, text
 from ..running import progress
-from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
 from ..support.page import show
-from .options import add_output, seconds, size
-from .trusting import add_key
+from .options import add_key, add_output, seconds, size
 
 if TYPE_CHECKING:
     from ..reports.run_report import RunReport
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def add_building(command: argparse.ArgumentParser) -> None:
     """Add the options for building and reporting engines, however the models are chosen."""
     command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
-    for form in forms.FORMS:
+    for form in documents.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     add_limits(command)
     add_output(command)
@@ -92,5 +91,6 @@ def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:
 
 def reports(arguments: argparse.Namespace) -> dict[str, Path]:
     """Return the report files that the command line asks for, by form."""
-    named = {forms.JSON: arguments.report, **{form: getattr(arguments, f"report_{form}") for form in forms.FORMS}}
+    named = {form: getattr(arguments, f"report_{form}") for form in documents.FORMS}
+    named[documents.JSON] = arguments.report
     return {form: file for form, file in named.items() if file is not None}

@@ -31,9 +31,7 @@ def add_install(command: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
     """Write or print the units of this command line.
 
-    Args:
-        arguments: the command line, ``argv`` included.
-        writes: files and directories that the command writes, besides cache and state.
+    ``writes``: files and directories that the command writes, besides cache and state.
 
     Raises:
         UsageError: there is no such manifest or bundle, or a path does not fit into a unit.

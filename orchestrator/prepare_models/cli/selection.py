@@ -8,10 +8,9 @@ from typing import TypedDict
 
 from ..executors import choice
 from ..executors.executor import Executor
-from ..executors.options import ContainerOptions, FarmOptions
+from ..options import ContainerOptions, FarmOptions, Signatures
 from ..running.selection import Bundle, Delivery, ManifestLike
-from ..signing.required import Signatures
-from .trusting import signatures
+from .options import signatures
 
 
 class Place(TypedDict):

@@ -21,8 +21,7 @@ from ..errors import InterruptedRunError
 from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
-from .outcome import Outcome
-from .work import OnEvent, Step, Work
+from .work import OnEvent, Outcome, Step, Work
 
 
 class Transport(Protocol):
@@ -32,7 +31,9 @@ class Transport(Protocol):
         """Run a step and leave its report and its log in the step's folder. Return None if ``stop`` ended it."""
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Move what was built to its place on this machine; return the error, if any."""
+        """Move what was built to its place on this machine, unless it is there; return the error, if any."""
+        del step, report
+        return None
 
 
 class Downloader(Transport, Protocol):
@@ -130,13 +131,9 @@ class Executor:
         return self.run(Work(JobKind.CHECK, spec, folder / "unused", folder, "check"))
 
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path, *, offline: bool = False) -> ModelReport:
-        """Compare the engine in ``output_dir`` with its source model.
+        """Compare the engine in a model's directory with its source model.
 
-        Args:
-            spec: the model.
-            output_dir: its directory.
-            folder: an empty private directory.
-            offline: whether all sources are local, so nothing is fetched.
+        ``folder``: an empty private directory. ``offline``: whether all sources are local, so nothing is fetched.
         """
         return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify", offline=offline))
 

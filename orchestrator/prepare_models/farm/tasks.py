@@ -19,10 +19,10 @@ from ..errors import InterruptedRunError, PrepareModelsError, SharedStoreError
 from ..executors.executor import Executor
 from ..manifest.load import NO_FILE
 from ..manifest.model import Manifest, ModelSpec
+from ..options import RunSettings, Sharing
 from ..running import whole_run
 from ..running.progress import Observer
 from ..running.selection import Chosen
-from ..running.sharing import Sharing
 from ..support import paths
 from ..support.os_errors import in_words
 from . import cluster
@@ -118,7 +118,7 @@ def _run(order: Order, executor: Executor, sharing: Sharing, observer: Observer)
     with tempfile.TemporaryDirectory(prefix="prepare-models-farm-", dir=paths.make_cache()) as folder:
         chosen = Chosen(Manifest(NO_FILE, (spec,)), (spec,), executor)
         # Who sent the order has accepted the terms.
-        settings = whole_run.Settings(
+        settings = RunSettings(
             Path(folder), force=order.force, timeout_s=order.timeout_s, accept_eula=True, sharing=sharing
         )
         (report,) = whole_run.perform(chosen, settings, observer, started=time.time())["models"]

@@ -19,12 +19,8 @@ from .sources import Wanted, external_data, fetched_weights, measure_local, meas
 def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
     """Return the lock of a manifest, with the previous lock's platforms, and its engines of unchanged models.
 
-    Args:
-        manifest: the models.
-        previous: the existing lock; its remote sources stay if the manifest still names them.
-        update: models whose remote sources are fetched again.
-        accept_eula: whether terms are accepted.
-        on_event: called with the progress of downloads.
+    The previous lock's remote sources stay if the manifest still names them; those of the models in ``update`` are
+    fetched again. ``on_event``: called with the progress of downloads.
 
     Raises:
         SourcesError: sources could not be fetched; it has each with its reason.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import Pins
 
 from ..errors import UsageError
 from ..manifest.load import load as load_manifest

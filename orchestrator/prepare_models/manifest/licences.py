@@ -25,6 +25,6 @@ def require(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
     terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
     if terms and not accepted:
         raise LicenceError(
-            "these models have terms that must be accepted: " + ", ".join(terms),
+            "terms must be accepted: " + ", ".join(terms),
             hint=f"read them, then run again with --accept-eula or {VARIABLE}=1",
         )

@@ -8,12 +8,11 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.groups import Nested, closed, keys
+from prepare_models_entrypoint.contract.files import read_line
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
-from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
+from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import KeyUnavailableError
@@ -42,7 +41,7 @@ class Key(Value):
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = key_file.read(self.file)
+                key = read_line(self.file)
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"
@@ -178,10 +177,8 @@ class ModelSpec(ModelSettings):
     def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
         """Return the entrypoint's job for this model.
 
-        Args:
-            output_dir: directory of the model, absolute if anything is written.
-            key_file: where the entrypoint finds the key.
-            timeout_s: seconds that the conversion may take.
+        ``output_dir``: directory of the model, absolute if anything is written. ``key_file``: where the entrypoint
+        finds the key. ``timeout_s``: seconds that the conversion may take.
         """
         return ModelJob(
             **{**self.shared(), "key_file": str(key_file) if key_file else None, "timeout_s": timeout_s},

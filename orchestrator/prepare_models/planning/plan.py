@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract.values import Value
 
 from ..executors.executor import Executor
 from ..manifest.model import ModelSpec
-from ..store import open_store
+from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message

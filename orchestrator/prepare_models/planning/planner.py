@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import EngineMissingError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
-from ..store import Entry, Store, open_store
+from ..store.local import Entry, Store, open_store
 from ..support.file_digests import Digests, open_digests
 from .identity import SourceMissingError, expected_identity
 from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
@@ -97,11 +97,8 @@ class Planner(Value):
     def plan(self, spec: ModelSpec, *, thorough: bool = False) -> PlannedModel:
         """Plan one model.
 
-        A large local model without any engine is not read for its digest: its build reads it anyway.
-
-        Args:
-            spec: the model.
-            thorough: read it nevertheless.
+        A large local model without any engine is not read for its digest unless ``thorough``: its build reads it
+        anyway.
 
         Raises:
             InterruptedError: computing digests was stopped.
@@ -153,12 +150,8 @@ class Planner(Value):
     ) -> _Finding | None:
         """Return why the existing engine is not the one that would be built, or None.
 
-        Args:
-            spec: the model.
-            output_dir: its directory.
-            record: its report, or why it can't be read, or None if there is none.
-            expected: the identity that it would have; empty if the source is missing.
-            key: its build key, None while that is not known.
+        ``record``: its report, or why it can't be read, or None if there is none. ``expected``: the identity that it
+        would have; empty if the source is missing. ``key``: its build key, None while that is not known.
         """
         if self.force:
             return _Finding("--force")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
@@ -10,6 +11,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract import backends, companions
 from prepare_models_entrypoint.contract.backends import PRODUCTS
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record
 from prepare_models_entrypoint.contract.source import Source
@@ -107,11 +109,24 @@ def _of_files(folder: Path, record: ModelReport, digests: Digests) -> Iterator[s
 
 def _of_sources(record: ModelReport, digests: Digests) -> Iterator[str]:
     """Compare local sources that still exist; an engine doesn't need them."""
+    identity = record["identity"] or {}
     for material in record["materials"]:
         path = Source.of(material["source"]).path
-        if path is not None and path.is_file() and (found := digests.of(path)) != material["sha256"]:
-            role = material["role"].replace("_", " ")
-            yield f"{role} sha256 {material['sha256'][:12]} -> {found[:12]}"
+        if path is None or not path.is_file():
+            continue
+        if (found := digests.of(path)) != material["sha256"]:
+            yield _changed(material["role"].replace("_", " "), material["sha256"], found)
+        elif material["role"] == "model":
+            with contextlib.suppress(ExternalDataError):
+                if (weights := digests.weights_of(path)) != identity.get("weights_sha256"):
+                    yield _changed("external weights", identity.get("weights_sha256") or "none", weights or "none")
+    for plugin in map(Path, record["plugins"]):
+        if plugin.is_file() and (found := digests.of(plugin)) not in identity.get("plugins_sha256", ()):
+            yield f"plugin {plugin.name} -> {found[:12]}"
+
+
+def _changed(what: str, old: str, new: str) -> str:
+    return f"{what} sha256 {old[:12]} -> {new[:12]}"
 
 
 def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
+from ..options import RunSettings
 from ..planning import plan as plans
 from ..planning.planned import PlannedModel
 from ..planning.planner import PLAN
@@ -23,10 +24,10 @@ from ..running import inspecting, whole_run
 from ..running.progress import Observer
 from ..running.publishing import Publisher
 from ..running.selection import Chosen
-from ..running.sharing import Sharing
 from ..running.writer_lock import model_lock
-from ..store import CALIBRATION, Entry, open_store, restore
+from ..store import CALIBRATION, restore
 from ..store import PLAN as STORED_PLAN
+from ..store.local import Entry, open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.os_errors import in_words
@@ -43,18 +44,14 @@ _FAR_OFF = "verification-failed"
 class Settings(Value):
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
-    once it is current. force, timeout_s, accept_eula, sharing: as a run has them.
+    run: how their engines are built. device: name of this machine. keep: releases of each model that stay, at least 1.
+    health: what judges a version once it is current.
     """
 
-    models_dir: Path
+    run: RunSettings
     device: str
     keep: int = 2
     health: Health | None = None
-    force: bool = False
-    timeout_s: float | None = None
-    accept_eula: bool = False
-    sharing: Sharing | None = None
 
 
 def perform(
@@ -62,20 +59,16 @@ def perform(
 ) -> status.ProvisionStatus:
     """Provision models and return the status, which is also written to disk, even on failure.
 
-    Args:
-        choose: returns the models, and the executor that works on them.
-        manifest: path of the manifest or bundle.
-        settings: how to provision.
-        observer: called with the progress.
+    ``choose``: returns the models, and the executor that works on them. ``manifest``: path of the manifest or bundle.
 
     Raises:
         PrepareModelsError: the whole provisioning was stopped; the status has the error, too.
     """
-    models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    models_dir = paths.make(settings.run.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     if not paths.writable(models_dir):
         raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
     with (
-        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner)),
         work_dir(paths.make_cache()) as aside,
     ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
@@ -114,7 +107,7 @@ class _Provisioning(Value):
         for spec in self.chosen.specs:
             self._mend(spec.name, noted.get(spec.name))
         specs = [spec for spec in self.chosen.specs if not self.told.is_settled(spec.name)]
-        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.force)
+        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.run.force)
         wanted = [model for model in planned if self._is_wanted(model)]
         for model in self._judged(self._run(wanted)) if wanted else ():
             with self._guarded(model.spec.name, status.SWITCH):
@@ -153,7 +146,7 @@ class _Provisioning(Value):
 
     def _is_held(self, model: PlannedModel, build_key: str) -> bool:
         rejected = self._releases(model.spec.name).rejected(fingerprint(build_key, model.spec.deployed()))
-        if rejected is None or self.settings.force:
+        if rejected is None or self.settings.run.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
         self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
@@ -163,10 +156,7 @@ class _Provisioning(Value):
         """Run models in a separate directory, and return those that have engines."""
         self._offer(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
-        aside = whole_run.Settings(
-            self.staging, force=self.settings.force, timeout_s=self.settings.timeout_s,
-            accept_eula=self.settings.accept_eula, sharing=self.settings.sharing,
-        )  # fmt: skip
+        aside = replace(self.settings.run, models_dir=self.staging)
         whole_run.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
         report = whole_run.perform(chosen, aside, self.observer, started=time.time())
@@ -183,7 +173,7 @@ class _Provisioning(Value):
             for folder in (releases.folder, *map(releases.path, releases.numbers())):
                 record = read_record(folder)
                 if record is not None and record["build_key"] == model.turn and not store.has(model.turn):
-                    with store.turn(model.turn, folder, on_wait=lambda _: None, stopped=lambda: False):
+                    with store.turn(model.turn, folder):
                         restore.keep(store, record, folder)
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:

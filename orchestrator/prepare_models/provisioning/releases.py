@@ -65,11 +65,7 @@ def fingerprint(build_key: str, deployment: DeploymentInfo) -> str:
 
 
 class Releases:
-    """The releases of one model.
-
-    Args:
-        folder: its directory in the models directory, absolute; it need not exist.
-    """
+    """The releases of one model. ``folder``: its directory in the models directory, absolute; it need not exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / companions.RELEASES

@@ -11,19 +11,14 @@ from . import ledger
 from .ledger import Ledger
 from .provision import note, take_back
 from .releases import Releases
-from .results import Rollback
+from .status_document import Rollback
 from .status_file import note_rollback
 
 
 def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: str) -> Rollback:
     """Make an earlier version of a model current; provisioning does not undo that by itself.
 
-    Args:
-        name: name of the model.
-        models_dir: its models directory, absolute.
-        device: name of this machine.
-        to: version to go to; None means the one before.
-        why: for the ledger.
+    ``to``: version to go to; None means the one before. ``device``: name of this machine. ``why``: for the ledger.
 
     Raises:
         UsageError: the model was not provisioned, or doesn't have the version.
@@ -33,7 +28,7 @@ def perform(name: str, models_dir: Path, device: str, *, to: int | None, why: st
     if os.sep in name or releases.current is None:
         text = f"{models_dir} has no provisioned model {name}"
         raise UsageError(text, hint="name a model that prepare-models provision manages, and its --models-dir")
-    with model_lock(releases.folder, on_wait=lambda _: None, stopped=lambda: False):
+    with model_lock(releases.folder):
         releases.mend()
         before, target = releases.current or 0, releases.previous if to is None else to
         if to == before:  # as after a rollback that was killed

@@ -16,7 +16,7 @@ from ..errors import PrepareModelsError, UsageError
 from ..manifest.model import Manifest
 from ..running.progress import Observer
 from ..support.clock import timestamp
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from .releases import Releases
 from .status_document import (
     FAILED,
@@ -51,14 +51,7 @@ def device_name() -> str:
 
 
 class StatusFile:
-    """Writes the status at each phase, and notifies the observer.
-
-    Args:
-        models_dir: absolute path.
-        device: name of this machine.
-        manifest: path of the manifest or bundle.
-        observer: called with the phases.
-    """
+    """Writes the status at each phase, and notifies the observer. ``manifest``: path of the manifest or bundle."""
 
     def __init__(self, models_dir: Path, device: str, manifest: str, observer: Observer) -> None:
         self._models_dir, self._observer, self._started = models_dir, observer, time.time()
@@ -141,11 +134,7 @@ class StatusFile:
 def note_rollback(models_dir: Path, name: str, why: str, *, held: bool) -> None:
     """Say in the status of the last provisioning, if there is one, that a model was switched by hand since.
 
-    Args:
-        models_dir: the models directory.
-        name: of the model.
-        why: the reason.
-        held: whether the next provisioning leaves it so.
+    ``held``: whether the next provisioning leaves it so.
     """
     state, following = (ROLLED_BACK, HOLD) if held else (SWITCHED, TRY_AGAIN)
     try:
@@ -173,10 +162,8 @@ def _look(models_dir: Path, model: ProvisionedModel) -> None:
 
 def _write(models_dir: Path, document: ProvisionStatus) -> None:
     file = models_dir / STATUS_FILE
-    try:
+    with writing(file, "give write access"):
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give write access") from None
 
 
 def _last(models_dir: Path) -> Sequence[ProvisionedModel]:

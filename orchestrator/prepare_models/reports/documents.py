@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ from typing import TypedDict, TypeVar, cast
 from prepare_models_entrypoint.contract import schema, sizes
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.files import write_atomic, write_own
 from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
 
 from ..errors import UsageError
 from ..machine.power import Power
+from ..support.os_errors import writing
 
 T = TypeVar("T")
 
@@ -137,3 +140,44 @@ def seconds(model: ModelReport) -> float | None:
 def size(count: float | None) -> str:
     """Return a number of bytes for people."""
     return "-" if count is None else sizes.readable(count)
+
+
+JSON = "json"
+HTML, _, _ = FORMS = ("html", "markdown", "junit")  # one module each
+
+
+def check(form: str) -> None:
+    """Refuse a format that can't be written here.
+
+    Raises:
+        UsageError: it is unknown.
+        HostError: the package that draws it is not installed.
+    """
+    if form not in (JSON, *FORMS):
+        raise UsageError(f"a report has no form {form!r}", hint=f"one of {', '.join((JSON, *FORMS))}")
+    if form == HTML:
+        from . import html
+
+        html.check()
+
+
+def render(form: str, run: Run) -> str:
+    """Return the report of a run in a format.
+
+    Raises:
+        HostError: the package that draws it is not installed.
+    """
+    if form == JSON:
+        return to_json(run)
+    rendered: str = importlib.import_module(f"{__package__}.{form}").render(run)
+    return rendered
+
+
+def save(file: Path, rendered: str, *, own: bool = False) -> None:
+    """Write a rendered report. ``own``: whether it is in a models directory, where no link is followed.
+
+    Raises:
+        HostError: the file can't be written.
+    """
+    with writing(file, "give write access"):
+        (write_own if own else write_atomic)(file, rendered.encode("utf-8"))

@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import ModelsFailedError
-from . import documents, forms
+from . import documents
 
 
 class RunReport(Value):
@@ -47,23 +47,23 @@ class RunReport(Value):
         if self.failed:
             raise ModelsFailedError(self.failed)
 
-    def render(self, form: str = forms.JSON) -> str:
+    def render(self, form: str = documents.JSON) -> str:
         """Return the report in a format: json, html, markdown or junit.
 
         Raises:
             UsageError: the format is unknown.
             HostError: HTML needs the extra ``report``, which is not installed.
         """
-        forms.check(form)
-        return forms.render(form, self.document)
+        documents.check(form)
+        return documents.render(form, self.document)
 
-    def save(self, file: str | PathLike[str], form: str = forms.JSON) -> None:
+    def save(self, file: str | PathLike[str], form: str = documents.JSON) -> None:
         """Write the report to a file, atomically.
 
         Raises:
             UsageError, HostError: as in ``render``, or the file can't be written.
         """
-        forms.save(Path(file), self.render(form))
+        documents.save(Path(file), self.render(form))
 
 
 class Conversion(RunReport):

@@ -13,8 +13,7 @@ from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
-from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
+from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
 
 from ..errors import HostError, SourcesError
 from ..support.display import OnBytes
@@ -51,11 +50,8 @@ def fetch_sources(
 
     A model's weights files are fetched with it, and have results of their own.
 
-    Args:
-        by_network: sources by how they are reached, each with the sha256 that it must have, or None.
-        on_event: called with the progress.
-        offline: use only what is in the store.
-        pins: what a lock records about the sources and such weights.
+    ``by_network``: sources by how they are reached, each with the sha256 that it must have, or None. ``offline``: use
+    only what is in the store. ``pins``: what a lock records about the sources and such weights.
 
     Raises:
         SourcesError: some failed; it has each with its reason.
@@ -74,11 +70,8 @@ def fetch_sources(
 class Fetching:
     """Fetches in a separate process while the block runs.
 
-    Args:
-        job: what to fetch; its network settings come from ``network``.
-        network: how sources are reached, secrets included.
-        on_result: called with the result of each source.
-        on_event: called with all other events of the child.
+    job: what to fetch; its network settings come from ``network``, with secrets. on_result: called with the result of
+    each source. on_event: called with all other events of the child.
     """
 
     def __init__(

@@ -13,14 +13,13 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import UsageError
 from ..executors import choice
 from ..executors.executor import Executor
-from ..executors.options import ContainerOptions
 from ..lock.document import Lock
 from ..lock.drift import drift_of_platform, refuse
 from ..lock.pins import load
 from ..manifest.load import of_value
 from ..manifest.model import Manifest, ModelSpec
+from ..options import ContainerOptions, Signatures
 from ..planning import planner, targets
-from ..signing.required import Signatures
 
 OnBytes = Callable[[int, int], None]
 StrPath = str | PathLike[str]
@@ -82,10 +81,8 @@ class Chosen(NamedTuple):
 def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False) -> Chosen:
     """Return manifest, models and executor, checked against the lock.
 
-    Args:
-        selection: what was asked for.
-        on_verified: called with how many bytes of a bundle are verified, and of how many.
-        accepts: whether to refuse older editions of a signed bundle or lock from now on.
+    ``on_verified``: called with how many bytes of a bundle are verified, and of how many. ``accepts``: whether to
+    refuse older editions of a signed bundle or lock from now on.
     """
     given, options = selection.given, selection.containers
     by_bundle = isinstance(given, Bundle)

@@ -83,10 +83,8 @@ def seal(payload: bytes, payload_type: str, signer: CryptoSigner) -> bytes:
 def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tuple[bytes, str]:
     """Return an envelope's payload, and the id of the key whose signature of exactly that is valid.
 
-    Args:
-        data: the envelope.
-        payload_type: what must have been signed.
-        key_of: returns the public key for an id, or raises RefusedError if it is not trusted.
+    ``payload_type``: what must have been signed. ``key_of``: returns the public key for an id, or raises RefusedError
+    if it is not trusted.
 
     Raises:
         RefusedError: no signature is from a trusted key.

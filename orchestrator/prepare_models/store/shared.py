@@ -37,15 +37,14 @@ from ..signing import envelopes, statements, trust
 from ..signing.envelopes import RefusedError
 from ..signing.origins import untrusted
 from ..support import paths
-from . import CALIBRATION, PLAN, Entry, Store
-from .local import RECORD
+from . import CALIBRATION, PLAN
+from .local import RECORD, Entry, Store
 from .objects import open_objects
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 ENGINES, OBJECTS = "engines", "objects"
-_MANY = 32  # keys for which a listing is cheaper than asking for each
 _PLAN = companions.PLAN  # its name in a statement
 _SIGN = "have it signed where it was built, by prepare-models store push URL --sign KEY.pem or worker --sign KEY.pem"
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
@@ -105,17 +104,6 @@ class SharedStore:
         """Raise UsageError where nothing can be put there."""
         if self._objects.read_only:
             raise UsageError(f"{self.url} can only be read", hint="give the store's own URL, such as s3://...")
-
-    def lookup(self, keys: Iterable[str]) -> set[str]:
-        """Return which of these build keys have an entry, without a look at it. Many are answered by one listing.
-
-        Raises:
-            SharedStoreError: the store can't be reached.
-        """
-        wanted = set(keys)
-        if self._objects.read_only or len(wanted) < _MANY:
-            return _keys(self._objects.read(map(_entry, wanted)))
-        return wanted & self.keys()
 
     def keys(self) -> set[str]:
         """Return the build keys of all entries.

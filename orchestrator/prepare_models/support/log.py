@@ -12,12 +12,7 @@ from .terminal import one_line
 
 
 def configure(*, log_format: str, verbose: int) -> FilteringBoundLogger:
-    """Set up structlog for this process and return its logger.
-
-    Args:
-        log_format: text or json.
-        verbose: 0 for the essentials, more for details.
-    """
+    """Set up structlog for this process and return its logger. ``verbose``: 0 for the essentials, more for details."""
     renderer: Processor = structlog.processors.JSONRenderer()
     if log_format == "text":
         renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)

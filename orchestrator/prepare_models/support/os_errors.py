@@ -26,9 +26,14 @@ def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
     return error
 
 
-def unwritable(file: Path, error: OSError, hint: str) -> HostError:
-    """Return why a file can't be written: its disk is full, or what the system says, with the hint for that."""
-    return _full(error, file) or HostError(f"{error.filename or file} can't be written: {error.strerror}", hint=hint)
+@contextlib.contextmanager
+def writing(file: Path, hint: str) -> Iterator[None]:
+    """Raise why a file can't be written: its disk is full, or what the system says, with the hint for that."""
+    try:
+        yield
+    except OSError as error:
+        reason = HostError(f"{error.filename or file} can't be written: {error.strerror}", hint=hint)
+        raise (_full(error, file) or reason) from None
 
 
 def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:

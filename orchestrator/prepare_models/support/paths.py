@@ -79,10 +79,7 @@ def enter_scope(bundle: Origin, folder: Path) -> None:
     """Keep what this call fetches and builds in a separate folder: a bundle's contents serve only that bundle.
 
     Locks on models directories and facts about this machine stay in the cache directory, where all runs find them.
-
-    Args:
-        bundle: the bundle, and who signed it; every engine of this call has it in its report.
-        folder: where its contents are put.
+    Every engine of this call has the bundle, and who signed it, in its report.
     """
     _scope.set((bundle, folder))
 
@@ -147,10 +144,7 @@ def _open_to_others(place: Path) -> tuple[str, str] | None:
 def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
     """Create a directory and return it as an absolute path.
 
-    Args:
-        directory: the directory.
-        purpose: what it is for, named in the error.
-        chosen_by: the option or variable with which the user sets another one.
+    ``purpose``: what it is for, named in the error. ``chosen_by``: the option or variable that sets another one.
 
     Raises:
         HostError: it can't be created, or no report can name it.

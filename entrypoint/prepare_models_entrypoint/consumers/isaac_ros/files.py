@@ -7,8 +7,8 @@ import pprint
 from pathlib import PurePosixPath
 from typing import Any, Dict, List
 
+from ...contract.deployment import RosConfig
 from ...contract.report import ModelReport
-from ...contract.ros import RosConfig
 from ..triton import files as triton
 from .releases import TENSOR_RT, TRITON, Release
 
@@ -20,10 +20,7 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
 
     Binding names are the engine's, in its order; the names of tensors in ROS messages pair with them by position.
 
-    Args:
-        report: report of the model, with its bindings.
-        deploy_dir: the model's directory as the nodes will see it.
-        release: Isaac ROS release.
+    ``deploy_dir``: the model's directory as the nodes will see it.
     """
     directory, bindings = PurePosixPath(deploy_dir), report["io"]
     names = report["tensor_names"] or RosConfig().resolve(bindings)

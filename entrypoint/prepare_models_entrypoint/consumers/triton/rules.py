@@ -12,7 +12,7 @@ from ...contract.report import ModelReport
 from ..consumer import FILES, Consumer, Rule
 from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
-from . import core_rules, cuda_graphs, ensembles, files, samples, versions
+from . import core_rules, ensembles, files, samples
 from .core_rules import ENSEMBLE, TENSORRT, Finding
 from .tensors import MODES, UNSET, completed, configured
 from .text_format import Message, Schema, first, mapping, parse
@@ -52,7 +52,7 @@ def judge(model: Model, release: str = "") -> Judged:
         of.tell([("triton-foreign-directory", f"{model.directory} {why}")])
         return Judged(of.found)
     of.tell(core_rules.judge(config, model.directory.name, backend))
-    served, wrong = versions.served(config, model.folders)
+    served, wrong = core_rules.served(config, model.folders)
     of.tell(wrong)
     of.tell(_labels(model, config))
     of.tell(samples.judge(config, model.directory))
@@ -67,7 +67,7 @@ def judge(model: Model, release: str = "") -> Judged:
 def _config(model: Model, of: _Judge) -> Optional[Message]:
     """Return the configuration: empty if there is none, None if it can't be read."""
     try:
-        text = model.text(CONFIG)
+        text = model.text(CONFIG, errors="surrogateescape")  # protobuf takes any bytes in comments
         return parse(text, SCHEMA) if text is not None else {}
     except ValueError as error:
         of.tell([("triton-config", f"config.pbtxt can't be read: {error}")])
@@ -146,7 +146,7 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     config = _config(model, _Judge(model))
     if config is None:
         return ensembles.Served(0, None)
-    batch, served = first(config, "max_batch_size", 0), versions.served(config, model.folders)[0]
+    batch, served = first(config, "max_batch_size", 0), core_rules.served(config, model.folders)[0]
     if _backend(model, config) == TENSORRT and model.report is not None:
         batch = tensorrt.batching(config, model.io)
         tensors = [
@@ -217,7 +217,7 @@ _RULES: Dict[str, Tuple[str, str]] = {  # what each code means, and what to do
         "a warm-up sample or an initial state does not fit its tensor: Triton fails to load the model",
         "write whole dims within the profiles, and data; files belong in warmup or initial_state",
     ),
-    cuda_graphs.CODE: (
+    tensorrt.GRAPHS: (
         "a graph_spec of CUDA graphs is not what max_batch_size allows",
         "write batch sizes from 1 to max_batch_size, and shapes from the lower bound to the graph's",
     ),

@@ -17,8 +17,7 @@ from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Part, Table
 from .. import printing
-from ..options import add_arch, add_bases, add_output, add_table, command
-from ..trusting import add_require, add_sign, signatures, signer
+from ..options import add_arch, add_bases, add_output, add_require, add_sign, add_table, command, signatures, signer
 
 EXAMPLE = """\
 example:

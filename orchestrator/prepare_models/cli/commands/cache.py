@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from prepare_models_entrypoint.contract import sizes
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
-from ...store.limit import VARIABLE, limit
+from ...store.contents import KINDS, VARIABLE, VERIFIED, Cache, Item, chosen, limit
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir
 from .. import printing

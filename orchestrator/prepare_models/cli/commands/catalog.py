@@ -52,8 +52,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _text(entry: Entry) -> str:
-    from ...catalog.starter import manifest
+    from ...manifest.draft import manifest, of_entry
 
-    lines = [manifest([entry]).partition("models:\n")[2].rstrip(), ""]
+    lines = [manifest([of_entry(entry)]).partition("models:\n")[2].rstrip(), ""]
     lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
     return "\n".join([*lines, *(f"read in    {source}" for source in entry.sources)])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...provisioning import fleet
-from ...reports import forms, html
+from ...reports import documents, html
 from ...support.page import Table
 from .. import printing
 from ..options import add_table, command, positive
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
     devices = fleet.look(arguments.places, stale_s=3600 * arguments.stale_after, now=time.time())
     counts = fleet.counts(devices)
     if arguments.html is not None:
-        forms.save(arguments.html, html.fleet(devices, counts))
+        documents.save(arguments.html, html.fleet(devices, counts))
     rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     document = {"summary": counts, "devices": [device.to_dict() for device in devices]}

@@ -13,8 +13,8 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from ... import lock
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
 from ...executors import choice
-from ...lock import Lock, LockedEngine, facts
-from ...lock.document import Facts
+from ...lock import Lock, LockedEngine
+from ...lock.document import Facts, facts_of_image
 from ...lock.make import drift_of_servers, make
 from ...lock.pins import held_to
 from ...machine import platforms
@@ -29,8 +29,7 @@ from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
 from .. import printing
-from ..options import add_output
-from ..trusting import add_sign, signer
+from ..options import add_output, add_sign, signer
 
 EXAMPLE = """\
 example:
@@ -145,7 +144,7 @@ def _platform(name: str) -> tuple[str, Facts]:
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)
-    return facts.of_image(row, Containers().needed(reference, row.name))
+    return facts_of_image(row, Containers().needed(reference, row.name))
 
 
 def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:

@@ -10,8 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...signing import envelopes, statements
 from ...support.page import Table
 from .. import printing
-from ..options import add_table, command
-from ..trusting import add_keys_file, signatures
+from ..options import add_keys_file, add_table, command, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 

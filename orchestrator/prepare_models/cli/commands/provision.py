@@ -13,8 +13,8 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK, PrepareModelsError
 from ...provisioning import metrics, status_document
 from ...provisioning.health import Health
 from ...provisioning.notify import Notifier
-from ...provisioning.results import Provisioned
 from ...provisioning.spans import spans
+from ...provisioning.status_document import Provisioned
 from ...reports import text
 from ...running.progress import Several
 from ...support.page import Part, Table, of_error, show

@@ -8,7 +8,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.report import EDITED
 
 from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
-from ...reports import difference, documents, forms, text
+from ...reports import difference, documents, text
 from .. import printing
 from ..options import add_table, command
 
@@ -26,7 +26,7 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
         "example:\n  prepare-models report render models/report.json --format markdown",
     )  # fmt: skip
     render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
-    render.add_argument("--format", choices=forms.FORMS, required=True, help="format")
+    render.add_argument("--format", choices=documents.FORMS, required=True, help="format")
     render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
     diff = command(
         actions, "diff", "show what differs between two reports: engines, inputs and outputs, precision, times",
@@ -56,9 +56,9 @@ def _do(arguments: argparse.Namespace) -> int:
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
         printing.result(arguments, {"changes": changes}, difference.render(changes))
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
-    rendered = forms.render(arguments.format, documents.load(arguments.report))
+    rendered = documents.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:
         text.write(rendered.rstrip("\n"))
     else:
-        forms.save(arguments.output, rendered)
+        documents.save(arguments.output, rendered)
     return EXIT_OK

@@ -9,10 +9,9 @@ from pathlib import Path
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...machine.findings import OK
 from ...reports import text
-from ...reports.forms import save
+from ...reports.documents import save
 from ...running import progress
-from ...selftest.outcome import Step, private_words
-from ...selftest.steps import Selftest
+from ...selftest.steps import Selftest, Step, private_words
 from ...support.page import Table, show
 from .. import selection
 from ..options import add_executor, add_output

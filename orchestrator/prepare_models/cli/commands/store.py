@@ -11,13 +11,12 @@ from prepare_models_entrypoint.contract.digest import is_sha256
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError
 from ...signing.envelopes import short
 from ...signing.origins import untrusted
-from ...store import open_store
+from ...store.local import open_store
 from ...store.shared import Kept, SharedStore
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
 from .. import printing
-from ..options import add_table, beginning, command, days, size
-from ..trusting import add_key, signer
+from ..options import add_key, add_table, beginning, command, days, signer, size
 
 EXAMPLE = """\
 example:
@@ -100,7 +99,7 @@ def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
     store, done, failed = open_store(), [], []
     for key in keys:
         try:
-            with store.turn(key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+            with store.turn(key, cache_dir()):
                 there = store.find(key)
                 usable = there is not None and untrusted(there.record) is None
                 found = None if usable else shared.pull(key, store)

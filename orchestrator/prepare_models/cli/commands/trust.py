@@ -11,8 +11,7 @@ from ...errors import EXIT_OK
 from ...reports.text import write
 from ...signing import envelopes, trust
 from ...support.page import Part, Table, show
-from ..options import add_json, beginning, command
-from ..trusting import add_key, add_keys_file
+from ..options import add_json, add_key, add_keys_file, beginning, command
 
 EXAMPLE = """\
 example:

@@ -13,18 +13,16 @@ from prepare_models_entrypoint.contract.identity import device_class
 from ... import __version__
 from ...errors import EXIT_OK, HostError, UsageError
 from ...executors import FARM, choice
-from ...executors.options import FarmOptions
 from ...farm import cluster
 from ...farm.member import Introduction
+from ...options import BUILD_AND_PUSH, FarmOptions, Sharing
 from ...reports import text
-from ...running.sharing import BUILD_AND_PUSH, Sharing
 from ...running.supply import Supply
-from ...store import open_store
+from ...store.local import open_store
 from ...support import paths
 from .. import selection
 from ..building import observer
-from ..options import add_executor, add_output
-from ..trusting import add_key
+from ..options import add_executor, add_key, add_output
 
 EXAMPLE = """\
 example:
