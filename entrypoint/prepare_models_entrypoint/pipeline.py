@@ -256,7 +256,7 @@ class _Run:
                 rescued=self.rescued, own=self.own,
             )  # fmt: skip
             self.report["verification"] = verification
-            error = refusal(verification)
+            error = refusal(verification, model.precision)
             if error is not None:
                 raise error
         if verification["verdict"] == "not-compared":

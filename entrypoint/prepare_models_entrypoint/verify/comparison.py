@@ -15,6 +15,7 @@ from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
 from ..contract.report import ErrorInfo
+from ..contract.verification import multiplies_in_tf32
 from ..converters.convert import plain_model
 from ..errors import VerifyError, reported
 from ..inspect.header import read_header
@@ -72,6 +73,8 @@ def verify(
             "timing_dir": str(timing_dir),
             "module": module["name"] if module else None,
             "gpu": gpu["name"] if gpu else None,
+            "tf32": gpu is not None
+            and multiplies_in_tf32(model.precision, model.builder.tf32, gpu["compute_capability"]),
             "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",
             "findings": findings.to_dict() if findings else None,
             "rescued": rescued,
@@ -94,17 +97,22 @@ def verify(
     return found["verification"], ended.peak_rss_bytes
 
 
-def refusal(verification: Verification) -> Optional[VerifyError]:
-    """Return the error of a failed verification, with every number that missed its threshold."""
+def refusal(verification: Verification, precision: str) -> Optional[VerifyError]:
+    """Return the error of a failed verification, with every number that missed its threshold.
+
+    ``precision``: the model's.
+    """
     if verification["verdict"] != "failed":
         return None
     problems = missed(verification["outputs"], verification["scales"])
     if verification["origin"] is not None:
         problems.append(verification["origin"])
     text = "; ".join(problems)
+    higher = "use a higher precision, spare sensitive layers with keep_fp32:"
+    better = "add builder: {tf32: false} if it isn't there" if precision == "fp32" else higher
     return VerifyError(
         FAR_OFF,
         f"{text}. {verification['statement']}",
-        hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
-        "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
+        hint=f"{better}, or set wider thresholds under verify: if such outputs will do; a calibration cache must be "
+        "this model's, and samples preprocessed as it expects",
     )

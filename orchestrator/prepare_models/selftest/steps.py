@@ -25,11 +25,10 @@ from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..executors.executor import Executor
-from ..executors.options import ContainerOptions
 from ..machine import doctor, facts
 from ..machine.findings import FAIL, LOCAL, OK, WARN, Finding
 from ..manifest.load import load
-from ..options import RunSettings
+from ..options import ContainerOptions, RunSettings
 from ..running.progress import Observer
 from ..running.runner import Run
 from ..running.selection import Chosen
