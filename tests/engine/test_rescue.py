@@ -108,12 +108,11 @@ def no_inputs() -> onnx.ModelProto:
 
 def pixels() -> onnx.ModelProto:
     """Bytes of an image, colours last, to a class map in bytes and the image with a border."""
-    to_bytes = {"to": TensorProto.UINT8}
     nodes = [
         node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]), node("Cast", ["planes"], ["x"], to=FLOAT),
-        CONV, node("ArgMax", ["y"], ["best"], axis=1), node("Cast", ["best"], ["small"], **to_bytes),
+        CONV, node("ArgMax", ["y"], ["best"], axis=1), node("Cast", ["best"], ["small"], to=TensorProto.UINT8),
         node("Squeeze", ["small", "one"], ["classes"]), node("Pad", ["planes", "border", "grey"], ["framed"]),
-        node("Equal", ["planes", "grey"], ["same"]), node("Cast", ["same"], ["mask"], **to_bytes),
+        node("Equal", ["planes", "grey"], ["same"]), node("Cast", ["same"], ["mask"], to=TensorProto.UINT8),
     ]  # fmt: skip
     constants = {"w": W, "one": np.array([1]), "border": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "grey": np.uint8(114)}
     kinds = {"classes": [1, 6, 6], "framed": [1, 3, 10, 10], "mask": [1, 3, 8, 8]}
