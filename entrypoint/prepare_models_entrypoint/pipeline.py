@@ -258,7 +258,9 @@ class _Run:
                 rescued=self.rescued, own=self.own,
             )  # fmt: skip
             self.report["verification"] = verification
-            error = refusal(verification)
+            searched = model.precision in ("fp16", "bf16")  # int8 has the result, and errors of its own
+            search = self.report["precision_proof"]["search"] if searched else None
+            error = refusal(verification, model.precision, search)
             if error is not None:
                 raise error
         if verification["verdict"] == "not-compared":
