@@ -52,8 +52,6 @@ _DTYPES = {
     "E8M0": "e8m0",
 }
 
-# What a parser needs to take weights by address; that of TensorRT 10.7 lacks some of it.
-_BY_ADDRESS = ("load_model_proto", "load_initializer", "parse_model_proto")
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
 _QUANTIZED = {"FP8": "fp8"}
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
@@ -124,7 +122,7 @@ class Network:
         before = len(self.log.warnings)
         self.log.errors.clear()  # errors of an earlier network, before rewriting, don't concern this one
         self._begin(strongly_typed=strongly_typed)
-        if in_place and all(hasattr(self.parser, name) for name in _BY_ADDRESS):
+        if in_place and hasattr(self.parser, "load_initializer"):
             self.weights = _in_place(self.parser, onnx)
             if self.weights is None:
                 self._begin(strongly_typed=strongly_typed)
@@ -286,8 +284,15 @@ def first(messages: Sequence[str], fallback: object) -> str:
 def _in_place(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
     """Parse a file, of whose large weights the parser gets only the addresses, and return what has to outlive it.
 
-    None: the parser has to read the whole file, such as one that it refuses, as its message should be about that file.
+    None: the parser has to read the whole file, such as one that it refuses, as its message should be about that file,
+    or takes no weights by address, such as that of TensorRT 10.7.
     """
+    if not (
+        hasattr(parser, "load_model_proto")
+        and hasattr(parser, "load_initializer")
+        and hasattr(parser, "parse_model_proto")
+    ):
+        return None
     try:
         with open(str(source), "rb") as stream:
             # A private mapping, because ctypes gets the address only of a writable one. Nothing writes to it.
