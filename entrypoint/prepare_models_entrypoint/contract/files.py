@@ -255,10 +255,8 @@ def _opened(leftover: Path) -> int:
 def share_file(source: PathLike, target: PathLike, *, link: bool) -> None:
     """Put a file at a second place, without copying its bytes if the file system can do so.
 
-    Args:
-        source: the file; a link is followed.
-        target: the other place; an existing file is replaced atomically.
-        link: whether a hard link is acceptable: a write to one place then changes the other.
+    A link is followed, and an existing target replaced atomically. ``link``: whether a hard link is acceptable: a write
+    to one place then changes the other.
     """
     source, target = os.path.realpath(str(source)), Path(target)
     with partial_file(target) as (stream, partial):
@@ -299,10 +297,8 @@ _PIECE = 1 << 16
 def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> bytes:
     """Return the content of a file that a user names: a key, a manifest, a lock. Never blocks, whatever the path is.
 
-    Args:
-        path: a regular file, or a link to one; pipes and devices are refused before anything is read.
-        largest: in bytes.
-        follow: whether to follow a link. One that a confined process may have made leads out of its confinement.
+    Pipes and devices are refused before anything is read. ``largest``: in bytes. ``follow``: whether to follow a link;
+    one that a confined process may have made leads out of its confinement.
 
     Raises:
         OSError: it isn't a regular file, is too large, or can't be read.

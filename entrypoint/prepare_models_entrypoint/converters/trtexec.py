@@ -66,7 +66,8 @@ def _shapes(profiles: Sequence[Profile], *, explicit: bool) -> List[str]:
         if len(profiles) > 1:
             argv.append(f"--profile={index}")
         for option, key in (("minShapes", "min"), ("optShapes", "opt"), ("maxShapes", "max")):
-            pairs = (f"{_name(name)}:{'x'.join(map(str, _bound(shapes, key)))}" for name, shapes in profile.items())
+            quoted = {name: f"'{name}'" if ":" in name else name for name in profile}
+            pairs = (f"{quoted[name]}:{'x'.join(map(str, _bound(shapes, key)))}" for name, shapes in profile.items())
             argv.append(f"--{option}={','.join(pairs)}")
     return argv
 
@@ -178,10 +179,6 @@ def parse_version(text: str) -> Optional[Version]:
 def shell_line(argv: Sequence[str]) -> str:
     """Return an argument vector as a shell command line."""
     return " ".join(shlex.quote(argument) for argument in argv)
-
-
-def _name(name: str) -> str:
-    return f"'{name}'" if ":" in name else name
 
 
 def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:

@@ -36,8 +36,8 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
         "force_engine_update": False,
         "max_workspace_size": workspace_bytes(report),
         "max_batch_size": max(triton.max_batch_size(bindings), 1),
-        **_only("dla_core", _asked(report).get("dla_core")),
-        **_only("custom_plugin_lib", report["plugins"][0] if len(report["plugins"]) == 1 else None),
+        "dla_core": _asked(report).get("dla_core"),
+        "custom_plugin_lib": report["plugins"][0] if len(report["plugins"]) == 1 else None,
         **pairs,
     }
     served = {
@@ -48,7 +48,7 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
     }
     values = {TENSOR_RT: tensor_rt, TRITON: served}
     return {
-        node: {key: value for key, value in told.items() if key in release.nodes[node].parameters}
+        node: {key: value for key, value in told.items() if value is not None and key in release.nodes[node].parameters}
         for node, told in values.items()
     }
 
@@ -65,10 +65,6 @@ def _asked(report: ModelReport) -> Dict[str, Any]:
     """Return the builder settings of the manifest."""
     asked: Dict[str, Any] = (report["identity"] or {}).get("builder") or {}
     return asked
-
-
-def _only(name: str, value: Any) -> Dict[str, Any]:
-    return {} if value is None else {name: value}
 
 
 def parameters(report: ModelReport, deploy_dir: str, release: Release) -> str:

@@ -163,12 +163,9 @@ def _priorities(batcher: Message) -> Iterator[Finding]:
     if levels > 1:
         yield "triton-batching", "preserve_ordering allows one priority level"
     waiting = [*messages(batcher, "default_queue_policy"), *policies.values()]
-    if any(_delays(policy) for policy in waiting if policy):
+    delayed = [each for each in waiting if each and first(each, "default_timeout_microseconds", 0)]
+    if any(first(policy, "timeout_action", "") == "DELAY" for policy in delayed):
         yield "triton-batching", "preserve_ordering allows no queue policy that delays"
-
-
-def _delays(policy: Message) -> bool:
-    return bool(first(policy, "default_timeout_microseconds", 0)) and first(policy, "timeout_action", "") == "DELAY"
 
 
 def _sequence(config: Message) -> Iterator[Finding]:
