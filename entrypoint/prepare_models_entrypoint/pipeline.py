@@ -227,7 +227,6 @@ class _Run:
             self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT
             self._keep_calibration(work)
-            sync_file(partial)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     @property
@@ -259,7 +258,9 @@ class _Run:
                 rescued=self.rescued, own=self.own,
             )  # fmt: skip
             self.report["verification"] = verification
-            error = refusal(verification)
+            searched = model.precision in ("fp16", "bf16")  # int8 has the result, and errors of its own
+            search = self.report["precision_proof"]["search"] if searched else None
+            error = refusal(verification, model.precision, search)
             if error is not None:
                 raise error
         if verification["verdict"] == "not-compared":

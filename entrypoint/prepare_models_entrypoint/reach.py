@@ -14,7 +14,7 @@ from .landlock import Reach
 
 if TYPE_CHECKING:
     from .contract.job import ModelJob
-    from .contract.samples import SampleConfig
+    from .contract.verification import SampleConfig
 
 # Programs, libraries and what the kernel reports about this machine. None of these belong to users or are secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")

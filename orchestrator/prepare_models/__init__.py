@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .planning.plan import ModelPlan, Plan
     from .provisioning.health import Health
     from .provisioning.status_document import Provisioned, Rollback
-    from .reports.run_report import Conversion, RunReport
+    from .reports.documents import Conversion, RunReport
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
     from .running.selection import Bundle, Delivery

@@ -19,7 +19,7 @@ from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from .executors import choice
 from .manifest.model import Manifest
 from .options import ContainerOptions, RunSettings, Sharing, Signatures
-from .reports.run_report import Conversion, RunReport
+from .reports.documents import Conversion, RunReport
 from .running import selection
 from .running.progress import Events, Observer, OnEvent
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
@@ -110,16 +110,16 @@ def run(
         PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
     """
     started = time.time()
-    from .running import whole_run
+    from .running import runner
 
     settings = RunSettings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
     )
-    whole_run.get_ready(settings)
+    runner.get_ready(settings)
     hears = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     chosen = selection.chosen(wanted, _verifying(hears), accepts=True)
-    return RunReport(whole_run.perform(chosen, settings, hears, started=started))
+    return RunReport(runner.perform(chosen, settings, hears, started=started))
 
 
 @_call()
@@ -167,10 +167,10 @@ def convert(  # noqa: D417  # the others are those of run
     """
     started = time.time()
     from .manifest import draft
-    from .running import whole_run
+    from .running import runner
 
     settings = RunSettings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
-    whole_run.get_ready(settings)
+    runner.get_ready(settings)
     target = None if write_manifest is None else Path(write_manifest)
     wanted = draft.SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
     drafted = wanted.draft((target or Path("models.yaml")).absolute().parent)
@@ -179,7 +179,7 @@ def convert(  # noqa: D417  # the others are those of run
     chosen = Chosen(loaded, specs, choice.pick(executor, containers))
     if target is not None:
         draft.keep(drafted, target)
-    report = whole_run.perform(chosen, settings, _observer(on_event, observer), started=started)
+    report = runner.perform(chosen, settings, _observer(on_event, observer), started=started)
     return Conversion(report, draft.manifest([drafted], head=draft.START))
 
 
@@ -280,11 +280,11 @@ def rollback(
         UsageError: there is no such model or version.
         PrepareModelsError: there is no version to go back to, or it is damaged; ``code`` says which.
     """
-    from .provisioning import rollback as rolling_back
+    from .provisioning import provision as provisioning
     from .provisioning.status_file import device_name
 
     place = Path(models_dir).absolute()
-    return rolling_back.perform(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
+    return provisioning.roll_back(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
 
 
 @_call()

@@ -28,6 +28,7 @@ from prepare_models.store.local import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.identity import converter_of
 from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.contract.source import Source, ngc_file
 from prepare_models_entrypoint.converters import by_tao_converter, trtexec
@@ -66,7 +67,7 @@ def assert_plans_cleanly(specs: tuple[ModelSpec, ...], folder: Path) -> None:
         for spec in specs:
             planned = planner.Planner(folder / "models", runtime, open_store(), Digests()).plan(spec)
             assert (planned.action, planned.reason) == ("build", "no engine yet")
-            assert planner.converter(spec, runtime).converter == "api"
+            assert converter_of(spec.job(Path()), runtime).converter == "api"
 
 
 def test_the_catalog_has_every_published_model() -> None:

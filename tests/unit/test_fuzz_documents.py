@@ -22,7 +22,7 @@ from prepare_models.bundle.contents import Contents
 from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named
 from prepare_models.docker.tar_streams import header, padding
-from prepare_models.lock import Lock, path_of, write
+from prepare_models.lock.document import Lock, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest.load import load
 from prepare_models.manifest.model import ModelSpec

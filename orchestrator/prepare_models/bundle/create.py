@@ -15,15 +15,12 @@ from prepare_models_entrypoint.contract.values import Value
 from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
-from ..lock import Lock, drift_of_platform, load, path_of, refuse
-from ..lock.document import LockedFile, facts_of_image
-from ..lock.pins import fetched_pins
+from ..lock.document import Lock, LockedFile, facts_of_image, path_of
+from ..lock.pins import drift_of_platform, fetched_pins, load, refuse
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
-from ..manifest import licences
-from ..manifest.model import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built
-from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
 from ..support.os_errors import writing
@@ -79,7 +76,7 @@ def create(
     manifest, lock = load(order.manifest, locked=True)
     if lock is None:
         raise UsageError(f"{path_of(order.manifest)} doesn't exist", hint="run prepare-models lock first")
-    licences.require(manifest.models, accepted=order.accept_eula)
+    require_terms(manifest.models, accepted=order.accept_eula)
     bases = [read_index(base) for base in order.bases]
     base = {content.sha256: content for index in bases for content in index.contents}
     with writing(order.target, "choose another with -o FILE"):
@@ -169,14 +166,15 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Fetch every source that is not just a local file into the download store; return the path of each."""
     base = manifest.path.absolute().parent
-    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
-    for spec in manifest.models:
-        digests = {file.place: file.sha256 for file in lock.models[spec.name]}
-        for file in wanted(spec, base):
-            if file.fetched:
-                by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
+    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
+    remote = [
+        (spec.network, file.source, digests[spec.name, file.place])
+        for spec in manifest.models
+        for file in wanted(spec, base)
+        if file.fetched
+    ]
     pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
-    results = fetch_sources(by_network, on_event=on_event, pins=pins)
+    results = fetch_sources(remote, on_event=on_event, pins=pins)
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 

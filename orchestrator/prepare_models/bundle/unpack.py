@@ -108,13 +108,9 @@ def unpack(
 ) -> Site:
     """Verify a bundle and put its contents where a run finds them.
 
-    Args:
-        bundle: the bundle.
-        bases: bundles that it was made on top of.
-        keys: keys, one of which must have signed it; None for no check.
-        on_bytes: called with how many bytes are verified, and of how many.
-        wants: whether an image's content is needed; it is then in ``folder/images``.
-        accepts: whether to refuse older signed editions from now on.
+    ``bases``: bundles that it was made on top of. ``keys``: one of them must have signed it; None for no check.
+    ``on_bytes``: called with how many bytes are verified, and of how many. ``wants``: whether an image's content is
+    needed; it is then in ``folder/images``. ``accepts``: whether to refuse older signed editions from now on.
 
     Raises:
         BundleError: it is damaged or incomplete.
@@ -287,10 +283,10 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     """Make the entrypoint find what the store has under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
-    remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
+    remote = [(ConnectionSpec(), source, sha256) for source, sha256 in pairs if Source.of(source).path is None]
     if remote:
         pins = Pins.together(spec.pins for spec in models)
-        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
+        fetch_sources(remote, on_event=lambda _: None, offline=True, pins=pins)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:

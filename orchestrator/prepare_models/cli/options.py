@@ -6,7 +6,7 @@ import argparse
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UsageError
 from ..executors import NAMES
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.kinds import Kind
 
 
-def command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
-) -> argparse.ArgumentParser:
-    """Add a command, whose epilog has an example."""
-    return commands.add_parser(
-        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
+
+
+def command(actions: Actions, name: str, summary: str, *examples: str, more: str = "") -> argparse.ArgumentParser:
+    """Add an action of a command. ``examples``: what may follow its name. ``more``: what else its help says."""
+    raw = argparse.RawDescriptionHelpFormatter
+    made = actions.add_parser(name, help=summary, description=summary, formatter_class=raw)
+    lines = [f"  {made.prog} {example}".rstrip() for example in examples]
+    made.epilog = "\n".join(["example:", *lines, *(["", more] if more else [])])
+    return made
 
 
 def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:

@@ -22,9 +22,8 @@ from ..errors import ContainerError, HostError, InterruptedRunError
 from . import copied_files, gpu
 from .client import broken_line, connect, lines, translated, untroubled
 from .copied_files import Bind
-from .daemon import Image, probe
+from .daemon import LABEL, Image, probe
 from .gpu import Access
-from .owners import LABEL
 
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream

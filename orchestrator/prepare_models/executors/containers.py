@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.owners import LABEL, machine
+from ..docker.daemon import LABEL, machine
 from ..running.connection import ConnectionSpec
 from ..running.publishing import Publisher
 from ..store import FILES, PLAN

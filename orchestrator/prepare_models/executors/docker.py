@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.values import Value
 
-from ..docker import address, gpu, socket
+from ..docker import address, daemon, gpu
 from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask
 from ..errors import InterruptedRunError
 from ..lock import document as locks
@@ -62,7 +62,7 @@ def look(options: ContainerOptions) -> Found | None:
     if place is None:
         return None
     try:
-        return Found(machine, platform, socket.image(place, name))
+        return Found(machine, platform, daemon.ask_image(place, name))
     except (OSError, ValueError):
         return None
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.identity import device_class
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, blank
+from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport
 
 from ..errors import InterruptedRunError
-from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
-from .work import OnEvent, Outcome, Step, Work
+from .work import OnEvent, Outcome, Step, Work, failed
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Transport(Protocol):
@@ -165,7 +167,8 @@ class Executor:
             raise InterruptedRunError("the run was stopped")
         report = step.report()
         if report is None:
-            return _without_report(step, outcome)
+            report = failed(step.work.spec, outcome.without_report(step.tail()))
+            return {**report, "log": step.keep_log(outcome.what)}
         error = report["error"]
         if error is not None:
             report["error"] = {**error, "hint": outcome.hint_for(error)}
@@ -174,14 +177,6 @@ class Executor:
             if problem is not None:
                 return {**report, "status": FAILED, "engine": None, "error": problem}
         return report
-
-
-def _without_report(step: Step, outcome: Outcome) -> ModelReport:
-    spec = step.work.spec
-    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-    report["status"], report["error"] = FAILED, outcome.without_report(step.tail())
-    report["log"] = step.keep_log(outcome.what)
-    return report
 
 
 def _without_frame(on_event: OnEvent) -> OnEvent:

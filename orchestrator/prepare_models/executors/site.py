@@ -20,8 +20,7 @@ from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.daemon import Image, container_groups, container_user
-from ..docker.owners import LABEL, owner_labels, owner_lives
+from ..docker.daemon import LABEL, Image, container_groups, container_user, owner_labels, owner_lives
 from ..errors import ContainerError, KeyUnavailableError
 from ..machine import platforms
 from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine

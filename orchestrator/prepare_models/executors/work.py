@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -16,14 +17,16 @@ from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
-from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport, StageResult, read
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, StageResult, blank, read
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
-from ..manifest.model import ModelSpec
 from ..running.child import AGAIN, entrypoint_failed
 from ..support.paths import contents_dir
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 _KILLED = (137, 143)
 
@@ -260,3 +263,9 @@ def _weights(model: Path) -> tuple[Path, ...]:
         return external_data.files(model)
     except (ExternalDataError, OSError):
         return ()
+
+
+def failed(spec: ModelSpec, error: ErrorInfo) -> ModelReport:
+    """Return the report of a model that failed before anything was done."""
+    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+    return {**report, "status": FAILED, "error": error}

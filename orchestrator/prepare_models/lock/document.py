@@ -80,10 +80,6 @@ class Lock(Value):
     platforms: Mapping[str, Facts] = field(default_factory=dict)
     engines: Mapping[str, tuple[LockedEngine, ...]] = field(default_factory=dict)
 
-    def file(self, model: str, role: str) -> LockedFile | None:
-        """Return a file that a model has only once: its model or its calibration cache."""
-        return next((file for file in self.models.get(model, ()) if file.role == role), None)
-
     def engine_digests(self, model: str) -> Mapping[str, str]:
         """Return the sha256 of each locked engine of a model by its build key."""
         return {engine.build_key: engine.sha256 for engine in self.engines.get(model, ())}

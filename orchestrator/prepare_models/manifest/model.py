@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf,
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import KeyUnavailableError
+from ..errors import KeyUnavailableError, LicenceError
 from ..running.connection import ConnectionSpec
 from ..support import paths
 
@@ -83,6 +83,7 @@ DEVICE = Text(
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?",
 )
 TARGETS = ByName(DEVICE, "names with their device classes, such as {orin: sm_87/trt10.3}")
+_EULA_VARIABLE = "PREPARE_MODELS_ACCEPT_EULA"
 _URL = Text("a URL that starts with https://", r"https?://[^\s]+")
 
 
@@ -201,3 +202,22 @@ class Manifest(Value):
     path: Path
     models: tuple[ModelSpec, ...]
     targets: Mapping[str, str] = field(default_factory=dict)
+
+
+def terms_accepted(*, flag: bool) -> bool:
+    """Return whether ``--accept-eula`` was given, or its variable is set."""
+    return flag or os.environ.get(_EULA_VARIABLE, "") in ("1", "true", "yes")
+
+
+def require_terms(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
+    """Refuse models whose terms were not accepted.
+
+    Raises:
+        LicenceError: terms were not accepted; it names each model with the page of its terms.
+    """
+    terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
+    if terms and not accepted:
+        raise LicenceError(
+            "terms must be accepted: " + ", ".join(terms),
+            hint=f"read them, then run again with --accept-eula or {_EULA_VARIABLE}=1",
+        )

@@ -30,14 +30,9 @@ def expected_identity(
 ) -> dict[str, object]:
     """Return the identity of the engine that a build would produce now.
 
-    Digests of sources that must first be fetched or read are pending.
-
-    Args:
-        spec: the model.
-        runtime: the environment that would build.
-        record: report of the existing engine, with the digests that its sources had when fetched.
-        digests: known digests of files and sources.
-        is_read: called for a local model file; False leaves its digest pending.
+    Digests of sources that must first be fetched or read are pending. ``record``: report of the existing engine, with
+    the digests that its sources had when fetched. ``is_read``: called for a local model file; False leaves its digest
+    pending.
 
     Raises:
         SourceMissingError: a local source doesn't exist.

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
-from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.digest import Pending, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
-from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
+from prepare_models_entrypoint.contract.identity import Change, build_key, changes, differences
 from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
 from prepare_models_entrypoint.contract.values import Value
 
@@ -50,35 +48,6 @@ def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
             f"{manifest.path} has no model {', '.join(unknown)}", hint=f"its models: {', '.join(sorted(known))}"
         )
     return tuple(spec for spec in manifest.models if not names or spec.name in names)
-
-
-def with_tensor_names(specs: Sequence[ModelSpec], names: Mapping[str, str]) -> tuple[ModelSpec, ...]:
-    """Return models with other names of tensors in ROS messages. ``names``: name by binding, of one model."""
-    if names and len(specs) != 1:
-        known = ", ".join(spec.name for spec in specs)
-        raise UsageError(f"--tensor-names is for one model, not for {known}", hint="name the model, or use ros:")
-    if not names:
-        return tuple(specs)
-    return tuple(replace(spec, ros=replace(spec.ros, by_binding=dict(names))) for spec in specs)
-
-
-def with_deployment(
-    specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
-) -> tuple[ModelSpec, ...]:
-    """Return models for another deployment; None or empty leaves the manifest's setting."""
-    if not deploy_dir and not consumers:
-        return tuple(specs)
-    return tuple(
-        replace(
-            spec,
-            deployment=replace(
-                spec.deployment,
-                deploy_dir=deploy_dir or spec.deployment.deploy_dir,
-                consumers=tuple(consumers) or spec.deployment.consumers,
-            ),
-        )
-        for spec in specs
-    )
 
 
 class Planner(Value):
@@ -227,8 +196,3 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
     if {**record["deployment"], "version": None} != {**spec.deployed(), "version": None}:
         return "deploy_dir, consumers, warm-up or deepstream changed"
     return None
-
-
-def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
-    """Return the converter that will be used, as far as known without the model file, and why."""
-    return converter_of(spec.job(Path()), runtime)

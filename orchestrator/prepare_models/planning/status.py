@@ -13,12 +13,14 @@ from prepare_models_entrypoint.contract import backends, companions
 from prepare_models_entrypoint.contract.backends import PRODUCTS
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import build_key
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from ..machine.facts import Machine
 from ..machine.platforms import version
+from ..manifest.model import ModelSpec
 from ..support.file_digests import Digests
 from .planner import PLAN
 
@@ -197,3 +199,34 @@ def _misfit(record: ModelReport, now: Here, name: str, capability: str) -> str |
     if board and board != now.machine.board:
         return f"module {board} -> {now.machine.board or 'none'}"
     return f"GPU {built['name']} -> {name}" if now.machine.gpus and name != built["name"] else None
+
+
+def records(models_dir: Path) -> dict[str, ModelReport]:
+    """Return the records of the engines in a models directory by model name, sorted."""
+    found = {folder.name: read_record(folder) for folder in sorted(models_dir.iterdir()) if folder.is_dir()}
+    return {name: record for name, record in found.items() if record is not None and record["engine"] is not None}
+
+
+def spec_of(record: ModelReport) -> ModelSpec:
+    """Return the manifest entry that an engine was built from; keys and passwords are missing in records."""
+    identity = record["identity"] or {}
+    sources = {material["role"]: material for material in record["materials"]}
+    model, cache, verification = sources["model"], sources.get("calibration_cache"), record["verification"]
+    job = ModelJob.from_dict(
+        {
+            "name": record["name"],
+            "source": model["source"],
+            "output_dir": "",
+            "deploy_dir": "",
+            "sha256": model["sha256"],
+            "precision": identity["precision"],
+            "calibration_cache": cache["source"] if cache else None,
+            "inputs": identity["inputs"],
+            "builder": identity["builder"],
+            "converter": record["converter"],
+            **{key: value for key, value in identity["conversion"].items() if key != "samples"},
+            "calibration": None,
+            "verify": verification["settings"] if verification else None,
+        }
+    )
+    return ModelSpec(**job.shared(), name=job.name, source=job.source, line=0)

@@ -97,6 +97,11 @@ class Releases:
         """Return the record of a release, or None if it can't be read."""
         return read_record(self.path(number))
 
+    def engine_sha256(self, number: int | None) -> str | None:
+        """Return the sha256 of the engine of a release, or None if unknown."""
+        record = self.record(number) if number is not None else None
+        return record["engine"]["sha256"] if record is not None and record["engine"] is not None else None
+
     @property
     def notes(self) -> Notes:
         """Return the notes; empty if unreadable."""

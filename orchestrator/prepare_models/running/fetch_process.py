@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, cast
@@ -40,7 +40,7 @@ def counted(on_bytes: OnBytes) -> OnEvent:
 
 
 def fetch_sources(
-    by_network: Mapping[ConnectionSpec, Mapping[str, str | None]],
+    wanted: Iterable[tuple[ConnectionSpec, str, str | None]],
     *,
     on_event: OnEvent,
     offline: bool = False,
@@ -50,12 +50,15 @@ def fetch_sources(
 
     A model's weights files are fetched with it, and have results of their own.
 
-    ``by_network``: sources by how they are reached, each with the sha256 that it must have, or None. ``offline``: use
-    only what is in the store. ``pins``: what a lock records about the sources and such weights.
+    ``wanted``: how each source is reached, the source, and the sha256 that it must have, or None. ``offline``: use only
+    what is in the store. ``pins``: what a lock records about the sources and such weights.
 
     Raises:
         SourcesError: some failed; it has each with its reason.
     """
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
+    for network, source, sha256 in wanted:
+        by_network.setdefault(network, {})[source] = sha256
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
         job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline, pins=pins)

@@ -7,14 +7,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.files import NO_ROOM, no_room, remove_partials
+from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
     BUILT,
@@ -28,24 +28,27 @@ from prepare_models_entrypoint.contract.report import (
     blank,
 )
 from prepare_models_entrypoint.contract.source import Source
+from prepare_models_entrypoint.contract.workspace import sweep
 
 from .. import __version__
 from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError, SourcesError
-from ..executors.work import OnEvent, Work
-from ..machine import power
-from ..manifest import licences
-from ..manifest.model import ModelSpec
+from ..executors.work import OnEvent, Work, failed
+from ..machine.facts import power_of
+from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
-from ..planning import disk_budget, planner, targets
+from ..planning import disk_budget, planner
 from ..planning.identity import changed_at
-from ..planning.planned import RESTORE, PlannedModel
+from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
 from ..reports import documents
+from ..reports.documents import timestamp
 from ..store import restore
 from ..store.local import Entry, Store, Turn, open_store
-from ..support.clock import timestamp
+from ..support import paths
 from ..support.file_digests import open_digests
-from . import threads
+from ..support.os_errors import full
+from . import threads, writer_lock
 from .fetch_process import fetch_sources
+from .prefetch import fetching_ahead
 from .progress import Observer
 from .publishing import Publisher
 from .writer_lock import Held, model_lock
@@ -63,7 +66,7 @@ class Run:
         self._specs, self._executor = chosen.specs, chosen.executor
         self._models_dir = settings.models_dir.absolute()
         # Who made a bundle has accepted the terms of what is in it.
-        self.accepts_terms = chosen.offline or licences.accepted(flag=settings.accept_eula)
+        self.accepts_terms = chosen.offline or terms_accepted(flag=settings.accept_eula)
         self._digests = open_digests()
         self._store = open_store(self._digests)
         self._store.sweep()
@@ -104,7 +107,7 @@ class Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         kernel = os.uname()
         reports = [self._reports.get(spec.label) or self._skipped(spec, self._why_skipped) for spec in self._specs]
-        reports += [self._skipped(spec, targets.elsewhere(spec)) for spec in self._chosen.elsewhere]
+        reports += [self._skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
         return documents.Run(
             schema_version=SCHEMA_VERSION,
@@ -119,7 +122,7 @@ class Run:
                 machine=kernel.machine,
                 python=sys.version.split()[0],
                 cpus=os.cpu_count(),
-                power=power.probe(),
+                power=power_of(),
             ),
             executor=self._executor.name,
             runtime=self._seen_runtime(reports),
@@ -148,14 +151,12 @@ class Run:
         except (InterruptedError, InterruptedRunError):
             return None
         except PrepareModelsError as error:
-            return self._failed(spec, error)
+            return failed(spec, error.info())
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            no_room = full(error, self._models_dir)
+            if no_room is None:
                 raise
-            return self._failed(
-                spec,
-                NoRoomError(no_room(error.filename or self._models_dir), hint="free disk space there, then run again"),
-            )
+            return failed(spec, no_room.info())
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self._models_dir / spec.label
@@ -169,7 +170,7 @@ class Run:
             if companions.is_provisioned(output_dir):
                 what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
-            licences.require([spec], accepted=self.accepts_terms)
+            require_terms([spec], accepted=self.accepts_terms)
             return self._from_store_or_build(planned, lock)
 
     def _from_store_or_build(self, planned: PlannedModel, lock: Held) -> ModelReport | None:
@@ -243,14 +244,9 @@ class Run:
             return planned
         spec = planned.spec
         pairs = ((spec.source, spec.sha256), (spec.calibration_cache, spec.calibration_sha256))
-        remote = {source: sha256 for source, sha256 in pairs if source and Source.of(source).is_remote}
+        remote = [(spec.network, source, sha256) for source, sha256 in pairs if source and Source.of(source).is_remote]
         with contextlib.suppress(SourcesError):  # the build will tell
-            found = fetch_sources(
-                {spec.network: remote} if remote else {},
-                on_event=lambda _: None,
-                offline=self._chosen.offline,
-                pins=spec.pins,
-            )
+            found = fetch_sources(remote, on_event=lambda _: None, offline=self._chosen.offline, pins=spec.pins)
             for result in found.values():
                 self._digests.note_source(result["source_id"], result["sha256"] or "")
         return self._plan(spec, thorough=True)
@@ -292,12 +288,6 @@ class Run:
             self._stop.set()
             self._digests.stop()
 
-    def _failed(self, spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
-        report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-        report["status"] = FAILED
-        report["error"] = error.info()
-        return report
-
     def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
         report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
         report["status"] = SKIPPED
@@ -316,3 +306,52 @@ def _supply(settings: RunSettings, store: Store) -> Supply | None:
     from .supply import Supply  # imported here, as most runs have no shared store
 
     return Supply(settings.sharing, store, replace=settings.force)
+
+
+def get_ready(settings: RunSettings) -> None:
+    """Check for what would stop a run at its end, and remove what killed runs left.
+
+    Raises:
+        HostError: the cache can't be used, or a report can't be drawn.
+    """
+    for form in settings.reports:
+        documents.check(form)  # before hours of building
+    sweep(paths.make_cache())
+    writer_lock.sweep()
+
+
+def perform(chosen: Chosen, settings: RunSettings, observer: Observer, *, started: float) -> documents.Run:
+    """Prepare models, write the reports, even of an interrupted run, and return the run's report.
+
+    ``started``: seconds since the epoch.
+
+    Raises:
+        HostError: the models directory or a report can't be written.
+        InterruptedRunError: a signal stopped the run.
+    """
+    models_dir = paths.make(settings.models_dir, paths.MODELS)
+    run = Run(chosen, settings, observer)
+    # Who only takes engines from a shared store needs no sources but those it builds from.
+    pulls = settings.sharing is not None and not settings.sharing.pushes
+    later = [] if chosen.offline or pulls else chosen.specs[settings.jobs :]
+    later = [spec for spec in later if run.accepts_terms or not spec.eula]
+    if not paths.writable(models_dir) and not run.up_to_date():
+        raise paths.unusable(models_dir, paths.MODELS)
+    try:
+        with fetching_ahead(later, chosen.executor.fetcher, models_dir=models_dir, force=settings.force):
+            run.models()
+    finally:
+        report = run.report(started)
+        _write(report, models_dir, settings.reports)
+    if report["summary"]["built"]:
+        from ..store.contents import keep_within_limit
+
+        keep_within_limit()
+    return report
+
+
+def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
+    if paths.writable(models_dir):
+        documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
+    for form, target in others.items():
+        documents.save(target, documents.render(form, report))

@@ -63,11 +63,8 @@ def flocked(
 ) -> Iterator[Waited]:
     """Hold the lock of a file, whose content names its last owner. It is released when the process ends.
 
-    Args:
-        file: the lock file.
-        owner: what to write about this process.
-        on_wait: called once, with what the owner wrote, if another process holds the lock.
-        stopped: called while waiting; returning True gives up.
+    ``owner``: what to write about this process. ``on_wait``: called once, with what the owner wrote, if another process
+    holds the lock. ``stopped``: called while waiting; returning True gives up.
 
     Raises:
         InterruptedError: ``stopped`` became true while waiting.

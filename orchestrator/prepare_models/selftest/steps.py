@@ -26,7 +26,7 @@ from prepare_models_entrypoint.contract.values import Value
 from .. import __version__
 from ..executors.executor import Executor
 from ..machine import doctor, facts
-from ..machine.findings import FAIL, LOCAL, OK, WARN, Finding
+from ..machine.doctor import FAIL, LOCAL, OK, WARN, Finding
 from ..manifest.load import load
 from ..options import ContainerOptions, RunSettings
 from ..running.progress import Observer
@@ -159,7 +159,7 @@ class Selftest:
         """Add doctor's findings, with failures as warnings: the steps that follow show what works."""
         findings = doctor.examine(
             facts.probe(), models_dir=self.work, platform=self._containers.platform, image=self._containers.image,
-            automatic=doctor.Automatic(self._executor.name),
+            automatic=self._executor.name,
         )  # fmt: skip
         self.outcome.findings = findings
         bad = [finding for finding in findings if finding.status != OK]

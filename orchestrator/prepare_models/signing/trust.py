@@ -179,10 +179,8 @@ def renewed(keys: KeyList, signed: Path) -> KeyList:
         SignatureError: it is not signed like this, or not newer than the current list.
     """
     try:
-        payload, _ = envelopes.unseal(read_small(signed), _PAYLOAD_TYPE, lambda keyid: keys.key(keyid, KEYS))
+        payload, _ = envelopes.unseal(envelopes.read(signed), _PAYLOAD_TYPE, lambda keyid: keys.key(keyid, KEYS))
         following = parse(payload)
-    except OSError as error:
-        raise UsageError(f"{signed} can't be read: {error.strerror}", hint="give the path of a readable file") from None
     except ContractError as error:
         raise SignatureError("keys", f"{signed} is not a list of keys: {error}") from None
     except RefusedError as refusal:

@@ -11,8 +11,7 @@ from prepare_models_entrypoint.contract.files import atomic_file
 
 from ...docker import images
 from ...docker.container import Containers
-from ...docker.daemon import Image
-from ...docker.owners import LABEL
+from ...docker.daemon import LABEL, Image
 from ...errors import EXIT_OK, UsageError
 from ...machine import facts, platforms
 from ...support.os_errors import writing

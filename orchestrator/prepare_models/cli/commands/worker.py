@@ -20,7 +20,7 @@ from ...reports import text
 from ...running.supply import Supply
 from ...store.local import open_store
 from ...support import paths
-from .. import selection
+from .. import building
 from ..building import observer
 from ..options import add_executor, add_key, add_output
 
@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError("a worker builds on its own machine", hint="give --executor local or docker")
     # A cache of its own: on one machine with a run, the two would wait for each other's turns at an engine.
     os.environ[paths.CACHE_VARIABLE] = str(paths.cache_dir() / "farm")
-    options, containers = selection.farm(arguments), replace(selection.containers(arguments), farm=FarmOptions())
+    options, containers = building.farm(arguments), replace(building.containers(arguments), farm=FarmOptions())
     runtime = choice.pick(arguments.executor, containers).describe()
     device = arguments.target or device_class(runtime)
     if device is None:
