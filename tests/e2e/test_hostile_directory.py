@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -131,3 +133,23 @@ def test_links_and_pipes_in_a_models_directory_lead_nowhere(place: Workplace) ->
         kind(folder / "provenance.json")
         for look in (("lint",), ("status",), ("provenance", "verify")):
             assert place.call(*look, str(place.models_dir)).status in (0, 1)
+
+
+def test_an_engine_in_a_strangers_models_directory_serves_no_other(place: Workplace) -> None:
+    networks.conv(place.folder / "model.onnx")
+    networks.conv(place.folder / "other.onnx", seed=1)
+    place.write({"name": "model", "source": "model.onnx"}, {"name": "other", "source": "other.onnx"})
+    digests = {name: place.run().model(name)["engine"]["sha256"] for name in ("model", "other")}
+    folder = place.models_dir / "model"
+    (folder / "1/model.plan").unlink()
+    shutil.copyfile(place.models_dir / "other/1/model.plan", folder / "1/model.plan")
+    record = json.loads((folder / "report.json").read_text())
+    record["engine"].update(sha256=digests["other"], bytes=(folder / "1/model.plan").stat().st_size)
+    (folder / "report.json").write_text(json.dumps(record))
+    (folder / "config.pbtxt").unlink()
+    shutil.rmtree(place.cache_dir)
+    place.write({"name": "model", "source": "model.onnx"})
+    assert place.run().model("model")["engine"]["sha256"] == digests["other"], "not defended: it says it was built here"
+    shutil.rmtree(place.models_dir)
+    elsewhere = place.run().model("model")
+    assert (elsewhere["status"], elsewhere["engine"]["sha256"]) == ("built", digests["model"])

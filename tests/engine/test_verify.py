@@ -340,3 +340,8 @@ def test_a_scalar_input_stays_an_array_and_serves_all_samples(tmp_path: Path) ->
         assert len(feeds) == 4
         kinds = {(name, type(value), value.dtype, value.shape) for feed in feeds for name, value in feed.items()}
         assert kinds == {(name, np.ndarray, np.dtype(kind), shape) for name, kind, shape in inputs}
+
+
+def test_an_input_that_no_array_can_hold_is_refused() -> None:
+    with pytest.raises(VerifyError, match="which no array can have"):
+        next(samples.feeds(VerifyConfig(), [("x", np.float32, (1 << 62, 1 << 62))])[1])

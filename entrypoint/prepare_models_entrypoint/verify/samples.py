@@ -115,7 +115,12 @@ def _uniform(config: VerifyConfig, name: str, index: int, dtype: Any, shape: Tup
     kind = np.dtype(dtype).kind
     usual = 256.0 if np.dtype(dtype) == np.uint8 else 2.0 if kind in _WHOLE else 1.0
     low, high = config.ranges.get(name, (0.0, usual))
-    values = random.uniform(low, high, shape)
+    try:
+        values = random.uniform(low, high, shape)
+    except ValueError:  # of numpy, for more elements than a machine can address
+        raise _unusable(
+            f"input {name!r} has the shape {list(shape)}, which no array can have", "set smaller sizes"
+        ) from None
     return np.asarray(np.floor(values) if kind in _WHOLE else values, dtype)  # a scalar stays an array
 
 

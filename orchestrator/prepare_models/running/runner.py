@@ -194,6 +194,7 @@ class Run:
             learn = self._digests.watch(path) if path is not None and path.is_file() else None
             scarce = self._scarce(planned) if self._executor.builds_here else []
             began = time.time()
+            turn.begin()
             report = self._executors[spec.device].run(self._work(planned, lock))
             report["warnings"] += scarce
             if self._stop.is_set() and report["status"] == FAILED:

@@ -52,6 +52,10 @@ class Waited(Value):
     waited: bool
     last_owner: str
 
+    def note(self, owner: str) -> None:
+        """Write something else about this process. It is truncated after writing, see ``flocked``."""
+        os.ftruncate(self.descriptor, os.pwrite(self.descriptor, os.fsencode(owner), 0))
+
 
 @contextlib.contextmanager
 def flocked(

@@ -18,10 +18,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import schema
+from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_all_own
 from prepare_models_entrypoint.contract.identity import build_key
@@ -58,10 +58,16 @@ class Entry(Value):
 
 
 class Turn(Value):
-    """The right to build an engine. ``waited``: whether another process had it first. ``last_place``: its place."""
+    """The right to build an engine.
+
+    waited: whether another process had it first. last_place: its place. last_began: digest of the record that was there
+    when it began to build, None if it did not. begin: to be called by who begins to build.
+    """
 
     waited: bool
     last_place: Path | None
+    last_began: str | None = None
+    begin: Callable[[], None] = lambda: None
 
 
 class Store:
@@ -181,8 +187,11 @@ class Store:
         owner = f"{os.getpid()} {place.absolute()}"
         tell = lambda text: on_wait(text.partition(" ")[0])  # noqa: E731  # shorter than a function, and used once
         with flocked(locks / f"{key}.lock", owner, on_wait=tell, stopped=stopped) as lock:
-            _, _, last_place = lock.last_owner.partition(" ")
-            yield Turn(lock.waited, Path(last_place) if last_place else None)
+            last_place, began, record = lock.last_owner.partition(" ")[2].partition("\0")
+            yield Turn(
+                lock.waited, Path(last_place) if last_place else None, record if began else None,
+                lambda: lock.note(f"{owner}\0{record_digest(place)}"),
+            )  # fmt: skip
 
     def _entry(self, key: str) -> Entry | None:
         folder = self.root / key
@@ -216,6 +225,13 @@ class Store:
 def open_store(digests: Digests | None = None) -> Store:
     """Return the store in use: the one under ``paths.contents_dir()``."""
     return Store(contents_dir() / "engines", digests or open_digests())
+
+
+def record_digest(place: Path) -> str:
+    """Return the digest of the record in a model directory, an empty text without any."""
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(read_small(place / companions.REPORT, largest=schema.LARGEST_DOCUMENT)).hexdigest()
+    return ""
 
 
 def write_record(folder: Path, data: bytes) -> None:

@@ -16,7 +16,7 @@ from ..planning.planned import PlannedModel
 from ..signing.origins import untrusted
 from . import CALIBRATION
 from . import PLAN as STORED_PLAN
-from .local import Entry, Store, Turn
+from .local import Entry, Store, Turn, record_digest
 
 if TYPE_CHECKING:
     from ..running.publishing import Publisher
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     """Return the engine that a model needs, if already built.
 
-    One that never got into the store may be in the models directory of a killed process, or of this run.
+    One that never got into the store may be in the models directory of a killed process: its record is newer than what
+    was there when that process began. Any other in the model's own directory serves that alone, since its record may
+    be a stranger's.
     """
     entry = store.find(planned.turn)
-    for place in {planned.output_dir, turn.last_place or planned.output_dir} if entry is None else ():
+    place = turn.last_place
+    if entry is None and place is not None and turn.last_began not in (None, record_digest(place)):
         record = read_record(place)
         if record is not None and record["build_key"] == planned.turn and keep(store, record, place):
-            entry = entry or store.find(planned.turn)
+            entry = store.find(planned.turn)
+    entry = entry or _found_there(store, planned)
     try:
         usable = (
             entry is not None
@@ -44,13 +48,26 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     return entry if usable else None  # a build will report what is wrong
 
 
+def _found_there(store: Store, planned: PlannedModel) -> Entry | None:
+    """Return the engine in a model's directory, if it is the one that the model needs."""
+    record, files = read_record(planned.output_dir), _files(planned.output_dir)
+    if record is None or STORED_PLAN not in files:
+        return None
+    entry = Entry(planned.turn, files, record, 0, 0.0)
+    return entry if store.problem(entry) is None else None
+
+
+def _files(output_dir: Path) -> dict[str, Path]:
+    files = {STORED_PLAN: output_dir / companions.PLAN, CALIBRATION: output_dir / CALIBRATION}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
 def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     """Store what was built, in its turn, and return whether that worked; a full store doesn't harm the build."""
     if untrusted(record) is not None:
         return False
-    files = {STORED_PLAN: output_dir / companions.PLAN, CALIBRATION: output_dir / CALIBRATION}
     try:
-        store.put(record, {name: file for name, file in files.items() if file.is_file()})
+        store.put(record, _files(output_dir))
     except (OSError, *EDITED):
         return False
     return True
