@@ -87,8 +87,9 @@ class _Many:
     @staticmethod
     def _all(work: Callable[[T], None], items: Sequence[T], at_once: int) -> None:
         with ThreadPoolExecutor(at_once, "fetch") as pool:
-            for _ in pool.map(work, items):
-                pass  # a bug ends the process after the others are done
+            futures = [pool.submit(work, item) for item in items]
+        for each in futures:
+            each.result()  # a bug ends the process after the others are done
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
         """Have forks of this process obtain files, too: Python uses one processor, which small files keep busy."""
