@@ -77,7 +77,8 @@ class _Many:
         if not self._job.offline:
             items = self._with_room(items)
         missing = 0 if self._job.offline else sum(map(self._is_missing, items))
-        processes = min(len(os.sched_getaffinity(0)), missing // _WORTH_A_PROCESS, _MOST_PROCESSES)
+        most = min(_MOST_PROCESSES, self._job.connections)
+        processes = min(len(os.sched_getaffinity(0)), missing // _WORTH_A_PROCESS, most)
         if processes > 1:
             self._share_out(items, processes)
         else:
@@ -94,7 +95,7 @@ class _Many:
     def _share_out(self, items: List[_Item], processes: int) -> None:
         """Have forks of this process obtain the files: Python uses one processor, which small files keep busy."""
         access_of(self._job.network).web, importlib.import_module("tenacity")  # once for all of them
-        at_once = max(1, self._job.connections // processes)
+        at_once = self._job.connections // processes
         shares = [range(first, len(items), processes) for first in range(processes)]
         works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
         ended = supervise_forks(works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None)
