@@ -153,9 +153,9 @@ def supervise_fork(
 def supervise_forks(
     works: Sequence[Callable[[int], int]], *, log: Optional[Path], on_line: Callable[[bytes], None],
     timeout_s: Optional[float],
-    silence: Silence = _ALL_SILENT, on_start: Callable[[], None] = lambda: None,
+    silence: Silence = _ALL_SILENT, on_start: Callable[[], object] = lambda: None,
 ) -> List[Ended]:  # fmt: skip
-    """Do several works at once, each as ``supervise_fork`` does it; what ends one of them early ends all of them.
+    """Do several works at once, each as ``supervise_fork`` does it; if another than the first fails, all are ended.
 
     Args:
         works: each gets a descriptor of its own.
@@ -253,11 +253,14 @@ class Strays:
 
 def _attend(
     children: Sequence[int], lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float],
-    strays: Strays, *, on_start: Callable[[], None] = lambda: None,
+    strays: Strays, *, on_start: Callable[[], object] = lambda: None,
 ) -> List[Ended]:  # fmt: skip
     group, nonsense = children[0], None
+    watchers = [threading.Thread(target=_watch, args=(child, group)) for child in children[1:]]
     try:
         with _deadline(group, timeout_s, strays) as expired:
+            for watcher in watchers:
+                watcher.start()
             on_start()
             try:
                 for line in lines:
@@ -269,17 +272,29 @@ def _attend(
             for child in children:
                 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
-        _end(children, strays)
+        _end(children, strays, watchers)
         raise
+    for watcher in watchers:
+        watcher.join()
     ended = [_ended(child, nonsense, expired=expired.is_set()) for child in children]
     strays.end()
     return ended
 
 
-def _end(children: Sequence[int], strays: Strays) -> None:
+def _watch(child: int, group: int) -> None:
+    """Wait for a child, which another thread reaps, and kill its group if it failed."""
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    if ended is not None and ended.si_status:
+        os.killpg(group, signal.SIGKILL)
+
+
+def _end(children: Sequence[int], strays: Strays, watchers: Sequence[threading.Thread] = ()) -> None:
     """Kill children, which are one process group, and what they left behind."""
     if children:
         os.killpg(children[0], signal.SIGKILL)
+    for watcher in watchers:
+        if watcher.ident is not None:
+            watcher.join()
     for child in children:
         os.waitpid(child, 0)
     strays.end()

@@ -229,9 +229,7 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
 
     On a file system without locks a live writer can't be detected: the caller ensures that there is none.
 
-    Args:
-        directory: where to look.
-        of: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
+    ``of``: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
     """
     beginning, names = "." if of is None else f".{of}.", []
     with contextlib.suppress(OSError):
@@ -319,6 +317,25 @@ def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> byte
     if left <= 0:
         raise OSError(TOO_LARGE, f"more than {largest} bytes", str(path))
     return b"".join(parts)
+
+
+def read_line(file: Path) -> str:
+    """Return the one line of text in a file with a secret, without surrounding white space; empty if it is blank.
+
+    Editors write a byte order mark, CRLF and a trailing line break, which are no part of it.
+
+    Raises:
+        OSError: it can't be read, or is not a small regular file.
+        ValueError: it is anything but one line of text; the message says why without quoting the content.
+    """
+    try:
+        text = read_small(file).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        raise ValueError(f"has {len(lines)} lines of text and must have one")
+    return lines[0] if lines else ""
 
 
 def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:

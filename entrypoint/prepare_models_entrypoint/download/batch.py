@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from ..contract import downloads, event, external_data
-from ..contract.fetch import ExternalFile, FetchJob, FetchResult
+from ..contract.fetch import ExternalFile, FetchJob, FetchResult, Pins
 from ..contract.files import sha256_file
-from ..contract.pins import Pins
 from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events

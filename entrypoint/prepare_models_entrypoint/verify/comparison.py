@@ -14,8 +14,10 @@ from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
-from ..contract.report import ErrorInfo
+from ..contract.report import ErrorInfo, PrecisionSearch
+from ..contract.verification import VerifyConfig, multiplies_in_tf32
 from ..converters.convert import plain_model
+from ..converters.precision import unfound
 from ..errors import VerifyError, reported
 from ..inspect.header import read_header
 from ..onnx_graph.findings import Findings
@@ -72,6 +74,8 @@ def verify(
             "timing_dir": str(timing_dir),
             "module": module["name"] if module else None,
             "gpu": gpu["name"] if gpu else None,
+            "tf32": gpu is not None
+            and multiplies_in_tf32(model.precision, model.builder.tf32, gpu["compute_capability"]),
             "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",
             "findings": findings.to_dict() if findings else None,
             "rescued": rescued,
@@ -94,17 +98,28 @@ def verify(
     return found["verification"], ended.peak_rss_bytes
 
 
-def refusal(verification: Verification) -> Optional[VerifyError]:
-    """Return the error of a failed verification, with every number that missed its threshold."""
+def refusal(
+    verification: Verification, precision: str, search: Optional[PrecisionSearch] = None
+) -> Optional[VerifyError]:
+    """Return the error of a failed verification, with every number that missed its threshold.
+
+    precision: the model's. search: how the search for layers that have to stay in fp32 ended, if the model was
+    rewritten with its result.
+    """
     if verification["verdict"] != "failed":
         return None
     problems = missed(verification["outputs"], verification["scales"])
     if verification["origin"] is not None:
         problems.append(verification["origin"])
     text = "; ".join(problems)
+    config = VerifyConfig.from_dict(verification["settings"])
+    why, hint = unfound(search, config)
+    higher = "use a higher precision, spare sensitive layers with keep_fp32:"
+    better = "add builder: {tf32: false} if it isn't there" if precision == "fp32" else higher
     return VerifyError(
         FAR_OFF,
-        f"{text}. {verification['statement']}",
-        hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
-        "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
+        f"{text}. {verification['statement']}{why}",
+        hint=hint
+        or f"{better}, or set wider thresholds under verify: if such outputs will do; a calibration cache must be this "
+        "model's, and samples preprocessed as it expects",
     )
