@@ -117,8 +117,8 @@ def violations(result: limits.Result) -> list[str]:
         name = network["network"]
         if name == "vit" and network["wall_ratio"] > 1.10:
             found.append(f"{name}: wall {network['wall_ratio']}x, limit 1.10x")
-        if name == "small" and network["wall_added_s"] > 0.6:
-            found.append(f"{name}: {network['wall_added_s']} s more, limit 0.6")
+        if name == "small" and network["wall_added_s"] > 0.45:
+            found.append(f"{name}: {network['wall_added_s']} s more, limit 0.45")
         if network["peak_ratio"] > 1.15:
             found.append(f"{name}: peak memory {network['peak_ratio']}x, limit 1.15x")
         if network["orchestrator_rss_mb"] > 60:

@@ -11,8 +11,9 @@ from .consumers.lint import model_folders
 from .consumers.model_files import Model, read_model
 from .consumers.triton import files
 from .contract.companions import CONFIG, REPORT
-from .contract.files import share_file, write_own
+from .contract.files import write_own
 from .contract.report import Binding, ModelReport
+from .contract.shared_files import share_file
 from .errors import InspectError, StageError, outcome
 
 

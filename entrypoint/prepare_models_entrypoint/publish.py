@@ -15,9 +15,10 @@ from typing import Dict, Optional, TypedDict
 from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
-from .contract.files import partial_file, remove_partials, share_file, sync_all, sync_directory, unfinished
+from .contract.files import partial_file, remove_partials, sync_all, sync_directory, unfinished
 from .contract.provenance import statement
 from .contract.report import ModelReport, read
+from .contract.shared_files import share_file
 
 PLAN = Path(companions.PLAN)
 

@@ -215,3 +215,24 @@ def test_a_download_cache_of_links_builds(place: Workplace) -> None:
     assert built["identity"]["weights_sha256"] is not None
     assert place.call("lock", str(place.manifest)).status == 0
     assert "snapshots/0123/model.onnx_data" in (place.folder / "models.lock").read_text(encoding="utf-8")
+
+
+def test_weights_of_one_name_are_not_mixed_up_by_the_processes_that_share_many_files(
+    place: Workplace, server: ModelServer
+) -> None:
+    weights = {}
+    sources = []
+    for number, name in enumerate(("a", "b")):
+        model, weights[name] = write(place.folder / name, seed=number)
+        server.serve(f"/{name}/model.onnx_data", Answer(weights[name]))
+        sources.append(server.serve(f"/{name}/{name}.onnx", Answer(model)))
+    sources += [server.serve(f"/{number}.bin", Answer(b"%d" % number * 100)) for number in range(100)]
+    result = place.call("fetch", *sources, "--output", str(place.folder / "out"), "--json")
+    told = {file["source"].rpartition("/")[2]: file for file in json.loads(result.stdout)["files"]}
+    refused = [name for name in weights if told[f"{name}.onnx"]["status"] == "failed"]
+    assert [told[f"{name}.onnx"]["error"]["code"] for name in refused] == ["output-name-taken"]
+    (kept,) = set(weights) - set(refused)
+    assert told[f"{kept}.onnx"]["status"] == "fetched"
+    files = {file.name: file.read_bytes() for file in (place.folder / "out").iterdir()}
+    assert set(files) == {f"{kept}.onnx", "model.onnx_data", *(f"{number}.bin" for number in range(100))}
+    assert files["model.onnx_data"] == weights[kept]

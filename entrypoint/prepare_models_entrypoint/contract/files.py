@@ -21,7 +21,6 @@ UMASK_VARIABLE = "PREPARE_MODELS_UMASK"
 # Every unfinished file has this in its name, so that a later run can recognize and remove it.
 PARTIAL = ".prepare-models-partial"
 _CHUNK = 1 << 20
-_FICLONE = 0x40049409
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # errno of a full disk or an exhausted quota
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -250,43 +249,6 @@ def _opened(leftover: Path) -> int:
         return os.open(str(leftover), os.O_RDWR | flags)  # NFS grants exclusive locks only on files open for writing
     except PermissionError:
         return os.open(str(leftover), os.O_RDONLY | flags)  # a link to a file that is read-only
-
-
-def share_file(source: PathLike, target: PathLike, *, link: bool) -> None:
-    """Put a file at a second place, without copying its bytes if the file system can do so.
-
-    A link is followed, and an existing target replaced atomically. ``link``: whether a hard link is acceptable: a write
-    to one place then changes the other.
-    """
-    source, target = os.path.realpath(str(source)), Path(target)
-    with partial_file(target) as (stream, partial):
-        with open(source, "rb") as original:
-            if not _cloned(original.fileno(), stream.fileno()):
-                if link and _linked(source, partial):
-                    os.replace(str(partial), str(target))
-                    return
-                shutil.copyfileobj(original, stream, _CHUNK)
-                sync(stream)
-        os.replace(str(partial), str(target))
-
-
-def _cloned(source: int, target: int) -> bool:
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError:
-        return False
-    return True
-
-
-def _linked(source: str, partial: Path) -> bool:
-    """Replace an empty file with a hard link, and return whether the file system could do so."""
-    link = partial.with_name(f".link{partial.name}")
-    try:
-        os.link(source, str(link))
-    except OSError:  # another file system, or one without links
-        return False
-    os.replace(str(link), str(partial))
-    return True
 
 
 SMALL = 1 << 20

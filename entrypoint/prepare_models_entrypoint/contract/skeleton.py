@@ -127,15 +127,18 @@ def mapped(path: Path) -> Iterator[View]:
     Raises:
         OSError: it can't be read, or is a pipe or a device.
     """
-    with open(os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        status = os.fstat(stream.fileno())
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         if not status.st_size:
             yield b""  # an empty file can't be mapped
             return
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as view:
             yield view
+    finally:
+        os.close(descriptor)
 
 
 def verdict(view: View) -> str:

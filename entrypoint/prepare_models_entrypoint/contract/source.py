@@ -186,9 +186,10 @@ class Source(NamedTuple):
         if self.archive is not None:
             return self.archive.problem
         if self.kind is not None:
+            if self.kind.is_valid(self.text):
+                return None
             advice = ngc_advice(self.text)
-            expects = f"{self.kind.expects}; {advice}" if advice else self.kind.expects
-            return None if self.kind.is_valid(self.text) else expects
+            return f"{self.kind.expects}; {advice}" if advice else self.kind.expects
         if not self.text or self.scheme not in (None, "file") or "\0" in str(self.path):
             return EXPECTED
         return "file:/// and an absolute path" if self.scheme and not self.text.startswith("file:///") else None

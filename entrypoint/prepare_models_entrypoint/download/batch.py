@@ -10,7 +10,7 @@ import os
 import pickle
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
@@ -76,7 +76,8 @@ class _Many:
         if not self._job.offline:
             items = self._with_room(items)
         missing = 0 if self._job.offline else sum(map(self._is_missing, items))
-        processes = min(len(os.sched_getaffinity(0)), missing // _WORTH_A_PROCESS, _MOST_PROCESSES)
+        most = min(_MOST_PROCESSES, self._job.connections)
+        processes = min(len(os.sched_getaffinity(0)), missing // _WORTH_A_PROCESS, most)
         if processes > 1:
             self._share_out(items, processes)
         else:
@@ -86,22 +87,17 @@ class _Many:
     @staticmethod
     def _all(work: Callable[[T], None], items: Sequence[T], at_once: int) -> None:
         with ThreadPoolExecutor(at_once, "fetch") as pool:
-            for _ in pool.map(work, items):
-                pass  # a bug ends the process after the others are done
+            futures = [pool.submit(work, item) for item in items]
+        for each in futures:
+            each.result()  # a bug ends the process after the others are done
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
-        """Have forks of this process obtain files, too: Python uses one processor, which small files keep busy."""
+        """Have forks of this process obtain the files: Python uses one processor, which small files keep busy."""
         access_of(self._job.network).web, importlib.import_module("tenacity")  # once for all of them
-        at_once, own = max(1, self._job.connections // processes), items[::processes]
-        shares = [range(first, len(items), processes) for first in range(1, processes)]
+        at_once = self._job.connections // processes
+        shares = [range(first, len(items), processes) for first in range(processes)]
         works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
-        with ThreadPoolExecutor(1) as pool:  # its thread starts after the forks
-            futures: List[Future[None]] = []
-            ended = supervise_forks(
-                works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None,
-                on_start=lambda: futures.append(pool.submit(self._all, self._one, own, at_once)),
-            )  # fmt: skip
-        futures[0].result()
+        ended = supervise_forks(works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None)
         broken = [each.exit_code for each in ended if each.exit_code != 0]
         if broken:
             raise RuntimeError(f"a process that fetches ended with status {broken[0]}")

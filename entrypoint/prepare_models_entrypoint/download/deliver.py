@@ -7,7 +7,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from ..contract.files import remove_partials, share_file
+from ..contract.files import remove_partials
+from ..contract.shared_files import share_file
 from .content_store import Store, key_of
 from .disk_space import FOR_OUTPUT, check_room
 

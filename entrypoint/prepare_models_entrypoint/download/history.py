@@ -43,7 +43,8 @@ class Sources:
     def recall(self, key: str) -> Optional[FetchRecord]:
         """Return the last record of a source."""
         with self._guard:
-            self._read_on()
+            with contextlib.suppress(FileNotFoundError):
+                self._read_on()
             line = self._lines.get(key)
         with contextlib.suppress(ContractError):
             return None if line is None else schema.read(FetchRecord, schema.loads(line), self._file)
@@ -63,8 +64,6 @@ class Sources:
             os.close(descriptor)
 
     def _read_on(self) -> None:
-        if not os.path.exists(self._file):
-            return
         with open(self._file, "rb") as stream:
             status = os.fstat(stream.fileno())
             if status.st_ino != self._inode or status.st_size < self._read:

@@ -222,7 +222,8 @@ def file_name(url: str) -> str:
 def safe_name(path: str) -> str:
     """Return the last part of a server's path as a one-line name that can't leave its directory."""
     name = path.rstrip("/").rpartition("/")[2].replace("\0", "")
-    name = "".join("_" if unicodedata.category(each) in _UNPRINTED else each for each in name)
+    if not name.isprintable():
+        name = "".join("_" if unicodedata.category(each) in _UNPRINTED else each for each in name)
     return "download" if name in ("", ".", "..") else name
 
 

@@ -15,9 +15,10 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.fetch import Pins
-from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, sha256_file, sync, write_atomic
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
+from prepare_models_entrypoint.contract.shared_files import share_file
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 

@@ -24,8 +24,9 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, share_file, sync_directory, write_own
+from prepare_models_entrypoint.contract.files import PARTIAL, sha256_file, sync_directory, write_own
 from prepare_models_entrypoint.contract.report import DeploymentInfo, ErrorInfo, ModelReport, read_record
+from prepare_models_entrypoint.contract.shared_files import share_file
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import ReleaseError

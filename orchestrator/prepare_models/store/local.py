@@ -23,9 +23,10 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions, schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_all_own
+from prepare_models_entrypoint.contract.files import PARTIAL, read_small, sync_directory, write_all_own
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
+from prepare_models_entrypoint.contract.shared_files import share_file
 from prepare_models_entrypoint.contract.values import Value
 
 from ..running.writer_lock import OnWait, Stopped, flocked, locked_now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import List, NamedTuple, Optional
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -60,6 +61,7 @@ class Address(NamedTuple):
         return self._replace(file=file)
 
 
+@lru_cache(maxsize=4096)
 def parse(source: str, *, api: str) -> Optional[Address]:
     """Return what a source names on NGC, or None if it is not an NGC source.
 

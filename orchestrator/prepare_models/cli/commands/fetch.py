@@ -90,8 +90,7 @@ def _source(text: str) -> tuple[str, str | None]:
     if parsed.problem is not None and not _is_whole_version(source):
         raise UsageError(f"{parsed.public} is not a source", hint=f"write {parsed.problem}")
     here = parsed.outer.path
-    advice = ngc_advice(text)
-    if advice is not None and here is not None and not here.exists():
+    if here is not None and not here.exists() and (advice := ngc_advice(text)) is not None:
         raise UsageError(f"{text} doesn't exist here; it looks like a name on NGC", hint=advice)
     if here is None:
         return source, sha256
