@@ -35,9 +35,9 @@ from ..signing.trust import KeyList
 from ..store.local import open_store
 from ..support.os_errors import writing
 from ..support.paths import cache_dir, contents_dir, enter_scope
-from . import folders, images
+from . import folders
 from .archive import Reader, Sink, damaged, opened
-from .contents import OnBytes, check_room, spool
+from .contents import OnBytes, check_room, image_archive, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
 
 
@@ -137,7 +137,7 @@ def load_image(site: Site, image: BundledImage) -> None:
 
     containers = Containers()
     if containers.image(image.id) is None:
-        containers.load(images.archive(image, lambda digest: site.folder / "images" / digest))
+        containers.load(image_archive(image, lambda digest: site.folder / "images" / digest))
     shutil.rmtree(site.folder / "images", ignore_errors=True)
     if containers.image(image.id) is None:
         raise BundleError(
