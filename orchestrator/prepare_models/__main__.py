@@ -30,6 +30,7 @@ from collections.abc import Iterator, Sequence  # noqa: E402
 from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
 from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
+gc.set_threshold(50_000)  # or modules are searched for garbage dozens of times while they are imported
 atexit.register(gc.freeze)  # or the interpreter looks through a run's reports for garbage once more before it ends
 
 
@@ -105,13 +106,17 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor."""
+    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor.
+
+    The others wait for whoever is at their other end: where a parent's pipe doesn't, output would be cut short.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
             os.set_inheritable(number, True)
+        os.set_blocking(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 

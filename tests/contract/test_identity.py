@@ -19,9 +19,8 @@ from prepare_models_entrypoint.contract.identity import LABELS, build_key, chang
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.packages import PACKAGES, installed
 from prepare_models_entrypoint.contract.runtime import board_of
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
-from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
+from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 
 TEXT = st.text(max_size=20)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)

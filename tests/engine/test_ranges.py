@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+import yaml
 
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import VerifyConfig
@@ -157,7 +159,7 @@ def test_random_numbers_that_nobody_asked_for_keep_and_warn(tmp_path: Path) -> N
     assert [warning["code"] for warning in findings.warnings] == ["ranges-from-random"]
     assert "planted_matmul" in findings.warnings[0]["message"]
     assert found(networks.conv(tmp_path / "conv.onnx"), None) == Findings(
-        {}, "1 random samples (seed 0)", trusted=False, runs=1
+        {}, "1 random samples (seed 0)", trusted=False, runs=1, share=0.0
     )
     assert found(source, None, keep_fp32=("none",)) is None
 
@@ -286,13 +288,21 @@ def test_a_sample_of_which_the_output_says_little_is_held_against_the_range_that
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
 
 
-def test_a_network_that_is_nothing_without_fp32_is_refused(place: Workplace) -> None:
+def test_a_network_that_is_nothing_without_fp32_is_refused_with_what_will_do(place: Workplace) -> None:
     planted.steep(place.folder / "net.onnx", 3000.0)
-    verify = {"random": {"ranges": {"x": [-1, 1]}}}
-    place.write({"name": "net", "source": "net.onnx", "precision": "fp16", "verify": verify})
+    verify: dict[str, Any] = {"random": {"ranges": {"x": [-1, 1]}}}
+    model = {"name": "net", "source": "net.onnx", "precision": "fp16", "verify": verify}
+    place.write(model)
     error = place.run().model("net")["error"]
     assert error["code"] == "precision-not-delivered"
     assert "these have to stay in fp32: " in error["message"]
+    assert "Even 21 of 24 layers in fp32, with all between them, leave an error of " in error["message"]
+    found = re.fullmatch(r"use precision: fp32, or (thresholds: .+) under verify: if such .+", error["hint"])
+    assert found is not None, error["hint"]
+    place.write({**model, "verify": {**verify, **yaml.safe_load(found[1])}})
+    net = place.run().model("net")
+    assert net["error"] is None
+    assert net["precision_proof"]["layers"]["fp16"] >= 3
 
 
 def test_what_stays_in_fp32_is_found_in_the_branch_that_the_manifest_decides(place: Workplace) -> None:

@@ -94,9 +94,3 @@ def test_what_is_not_known_is_said() -> None:
     assert "for a GPU that neither the plan nor a record next to it names" in told
     assert told.endswith("this machine has no GPU (no NVIDIA driver) and no TensorRT")
     assert "sm_80, sm_86, sm_121 and later;" in plan_file.judge(RTX, None, machine(None))["told"]
-
-
-def test_a_refusal_has_the_words_of_the_runtime() -> None:
-    told = plan_file.explain(TENSORRT, built_on("8.7"), machine("9.0"), "Error Code 6")
-    assert told.startswith("built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90")
-    assert told.endswith("The runtime says: Error Code 6")

@@ -11,8 +11,8 @@ from prepare_models_entrypoint.contract.conversion import TaoConfig
 from prepare_models_entrypoint.contract.converters import Case, Found, choose
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.shapes import ShapeRange
-from prepare_models_entrypoint.converters import by_tao_converter, gpu_support, options, trtexec
-from prepare_models_entrypoint.converters.memory_retries import rungs
+from prepare_models_entrypoint.converters import by_tao_converter, options, trtexec
+from prepare_models_entrypoint.converters.convert import rungs
 from prepare_models_entrypoint.converters.preflight import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.errors import ConvertError
 
@@ -119,9 +119,9 @@ def test_a_gpu_that_a_tensorrt_has_no_code_for_is_refused_before_the_build(
 ) -> None:
     backend: Any = {"name": "tensorrt", "version": version}
     if refused:
-        assert code(lambda: gpu_support.check(backend, capability, ())) == "compute-capability-unsupported"
+        assert code(lambda: options.check_gpu(backend, capability, ())) == "compute-capability-unsupported"
     else:
-        assert gpu_support.check(backend, capability, ()) == []
+        assert options.check_gpu(backend, capability, ()) == []
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_a_portable_engine_that_will_not_run_here_is_told(
     capability: Optional[str], wanted: Tuple[str, ...], warned: bool
 ) -> None:
     rtx: Any = {"name": "tensorrt_rtx", "version": "1.7.1"}
-    assert [warning["code"] for warning in gpu_support.check(rtx, capability, wanted)] == (
+    assert [warning["code"] for warning in options.check_gpu(rtx, capability, wanted)] == (
         ["compute-capability-unsupported"] if warned else []
     )
-    assert code(lambda: gpu_support.check(rtx, capability, ("8.7",))) == "compute-capability-unsupported"
+    assert code(lambda: options.check_gpu(rtx, capability, ("8.7",))) == "compute-capability-unsupported"
 
 
 def test_the_dla_computes_no_fp32() -> None:

@@ -70,6 +70,7 @@ REAL = [
     ("mm: attempt to multiply two matrices with mismatching dimensions In analyzeShapes at x.cpp:1", "inputs-mismatch"),
     ("Tensor y has axis 2 with inherently negative length. In performVolumeCheck at x.cpp:2559", "inputs-mismatch"),
     ("Error Code 9: Myelin ([myelin_graph.h:1] CHECK failed)", "build-failed"),
+    ("Error Code 1: Myelin (MyelinCheckException: operand.h:524: CHECK(is_constant()) failed.", "build-failed"),
     (
         "6: [libLoader.cpp::Impl::293] Error Code 6: Internal Error (Unable to load library: libnvinfer_lean.so.8.6.0)",
         "builder-option-unavailable",

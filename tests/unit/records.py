@@ -58,7 +58,8 @@ def report_of(spec: ModelSpec, output_dir: Path, digests: dict[str, str], runtim
     report["precision_proof"] = PrecisionProof(
         requested=spec.precision, delivered=spec.precision, how="as exported", source="engine",
         layers={spec.precision: 1}, layers_share={spec.precision: 1.0}, weights_share={}, calibration=None,
-        means="exported", flags=[], kept=[], kept_harmless=0, measured=None, measured_runs=0, choices=[],
+        means="exported", flags=[], kept=[], kept_harmless=0, measured=None, measured_runs=0, kept_share=None,
+        search=None, choices=[],
     )  # fmt: skip
     report["materials"] = [
         Material(role=role, source=sources[role], source_id=Source.of(sources[role]).id, bytes=1, sha256=value)

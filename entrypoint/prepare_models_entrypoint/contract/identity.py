@@ -73,6 +73,7 @@ def identity(
     """
     converter = converter_of(job, runtime).converter or (job.converter if job.converter != "auto" else None)
     backend, version = _backend(runtime, converter)
+    packages = taking_part(job, converter=converter, backend=backend, version=version)
     return {
         "model_sha256": model_sha256,
         "weights_sha256": weights_sha256,
@@ -81,7 +82,7 @@ def identity(
         "precision": job.precision,
         "converter": converter,
         "converter_version": runtime.get("programs", {}).get(converter or "", RECIPE),
-        "packages": _packages(job, runtime, converter, (backend, version)),
+        "packages": {name: runtime.get("packages", {}).get(name) for name in sorted(packages)},
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
         "conversion": _conversion(job, samples_sha256),
@@ -114,15 +115,6 @@ def _backend(runtime: RuntimeInfo, converter: Optional[str]) -> Tuple[Optional[s
     if backend is not None:
         return backend["name"], backend["version"]
     return (None, None) if converter is None else ("tensorrt", runtime.get("library"))
-
-
-def _packages(
-    job: ModelJob, runtime: RuntimeInfo, converter: Optional[str], backend: Tuple[Optional[str], Optional[str]]
-) -> Dict[str, Optional[str]]:
-    """Return the versions of the packages that change this model's network."""
-    versions = runtime.get("packages", {})
-    names = taking_part(job, converter=converter, backend=backend[0], version=backend[1])
-    return {name: versions.get(name) for name in sorted(names)}
 
 
 def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, object]:

@@ -12,24 +12,11 @@ from .conversion import OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
 from .deployment import DeepStreamConfig, Deployment, RosConfig
 from .fetch import NO_PINS, Connection, Pins
-from .kinds import (
-    ByName,
-    DigestText,
-    File,
-    Flag,
-    Json,
-    ListOf,
-    Number,
-    OneOf,
-    SourceText,
-    Text,
-    WordsOrList,
-)
+from .kinds import ByName, DigestText, File, Flag, Json, ListOf, Number, OneOf, SourceText, Text, WordsOrList
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
-from .samples import CalibrationConfig
 from .settings import REQUIRED, Document, Nested, Record, Setting, rows, setting, several
 from .shapes import ShapeRange, Shapes
-from .verification import VerifyConfig
+from .verification import CalibrationConfig, VerifyConfig
 
 if TYPE_CHECKING:
     from .report import DeploymentInfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set
 
 from .conversion import OnnxConfig
 from .converters import kind_of
@@ -56,19 +56,15 @@ def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[st
     """
     if converter is None or kind_of(converter).encrypted:
         return set()
-    found = set(_of_changes(job.onnx))
+    found: Set[str] = set()
+    if job.onnx != OnnxConfig():
+        found = {"onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy"} if job.onnx.sanitize else {"onnx"}
     if job.calibration is not None and job.precision in ("int8", "fp8", AUTO):
         found |= {"onnx", "onnxruntime", "pillow"}
     by_flags = backend == "tensorrt" and int((version or "0").split(".")[0] or 0) < _TYPED_SINCE
     if by_flags and not (converter == "api" and job.builder.strongly_typed):
         return found
     return found | _of_precision(job)
-
-
-def _of_changes(changes: OnnxConfig) -> Tuple[str, ...]:
-    if changes == OnnxConfig():
-        return ()
-    return ("onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy") if changes.sanitize else ("onnx",)
 
 
 def _of_precision(job: ModelJob) -> Set[str]:

@@ -67,13 +67,7 @@ class ValueRange(TypedDict):
     max: List[int]
 
 
-class _ProfileShapes(TypedDict):
-    min: List[int]
-    opt: List[int]
-    max: List[int]
-
-
-class ProfileShapes(_ProfileShapes, total=False):
+class ProfileShapes(ValueRange, total=False):
     """Shapes of one binding in one optimization profile. ``values``: only for a shape tensor."""
 
     values: ValueRange
@@ -174,6 +168,24 @@ class PrecisionChoice(TypedDict):
     told: str
 
 
+class HarmfulLayer(TypedDict):
+    """A layer, and how far rounding it alone moves an output, over the output's range; None: it is not finite."""
+
+    name: str
+    op_type: str
+    moves: Optional[float]
+
+
+class PrecisionSearch(TypedDict):
+    """How the search for the fewest layers in fp32 ended: whether ``kept`` of ``layers`` are enough, and the error."""
+
+    right: bool
+    error: Optional[float]
+    layers: int
+    kept: int
+    harmful: List[HarmfulLayer]
+
+
 class PrecisionProof(TypedDict):
     """Which precision was asked for, which one the engine has, how it got it, and the evidence."""
 
@@ -191,6 +203,8 @@ class PrecisionProof(TypedDict):
     kept_harmless: int
     measured: Optional[str]
     measured_runs: int
+    kept_share: Optional[float]
+    search: Optional[PrecisionSearch]
     choices: List[PrecisionChoice]
 
 
@@ -211,7 +225,7 @@ class _Deployment(TypedDict):
 class DeploymentInfo(_Deployment, total=False):
     """What the companions of the engine were written for, as in ``contract.deployment.Deployment``.
 
-    deepstream: ``contract.deepstream.DeepStreamConfig``, if the manifest sets any of it.
+    deepstream: ``contract.deployment.DeepStreamConfig``, if the manifest sets any of it.
     """
 
     deepstream: Dict[str, Any]

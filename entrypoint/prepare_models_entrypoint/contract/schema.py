@@ -257,11 +257,8 @@ def _empty(hint: object) -> Optional[Callable[[], object]]:
 
 
 def _expected(wanted: str, value: object) -> _MisfitError:
-    return _MisfitError(f"expected {wanted}, found {_named(value)}")
-
-
-def _named(value: object) -> str:
-    return next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
+    found = next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
+    return _MisfitError(f"expected {wanted}, found {found}")
 
 
 _NAMES: Tuple[Tuple[type, str], ...] = (

@@ -8,20 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import (
-    Any,
-    ClassVar,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Sequence,
-    Tuple,
-    Type,
-    TypeVar,
-    Union,
-)
+from typing import Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Type, TypeVar, Union
 
 from . import codec
 from .codec import ContractError

@@ -145,7 +145,8 @@ class Attempt(abc.ABC):
         proof["requested"] = self.requested
         if self.findings is not None:
             proof["measured"], proof["choices"] = self.findings.measured, self.findings.choices
-            proof["measured_runs"] = self.findings.runs
+            proof["measured_runs"], proof["search"] = self.findings.runs, self.findings.search
+            proof["kept_share"] = self.findings.share
 
 
 def _in_fp32(findings: Optional[Findings]) -> Optional[Findings]:

@@ -10,6 +10,7 @@ import ctypes
 import fnmatch
 import importlib
 import mmap
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Sequence
@@ -262,13 +263,19 @@ def _findings(parser: trt.OnnxParser) -> List[Finding]:
     return [
         Finding(
             str(error.code()),
-            error.node_operator() if hasattr(error, "node_operator") else "",
+            (error.node_operator() if hasattr(error, "node_operator") else "") or _imported(error.func()),
             error.node_name() if hasattr(error, "node_name") else f"number {error.node()}" if error.node() >= 0 else "",
             error.desc(),
             error.node(),
         )
         for error in errors
     ]
+
+
+def _imported(function: str) -> str:
+    """Return the operator that a function of the parser is for: the only trace of it in some errors."""
+    match = re.match(r"import(?!Input$|Initializers$|Model$|Placeholder$|\w+Importer$)(\w+)$", function)
+    return match[1] if match else ""
 
 
 def first(messages: Sequence[str], fallback: object) -> str:

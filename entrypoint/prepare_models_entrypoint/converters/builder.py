@@ -49,7 +49,9 @@ class Builder:
         if calibrator is not None:
             config.int8_calibrator = calibrator
         timings = timing_cache.cache(config, info(), self.request)
-        with self._turn(progress), timings, _watched(config, progress, self.request.expected_s):
+        directory = None if needs_no_gpu() else self.request.timing_dir  # a backend that times kernels has its turn
+        turn = gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
+        with turn, timings, _watched(config, progress, self.request.expected_s):
             plan = _plan(network, config)
         if calibrator is not None and calibrator.asked:
             raise ConvertError(
@@ -60,11 +62,6 @@ class Builder:
         if plan is None:
             raise from_builder_log(network.log.errors, network.warnings())
         return plan
-
-    def _turn(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
-        """Return a context that holds the GPU's lock, for a backend that times kernels on it."""
-        directory = None if needs_no_gpu() else self.request.timing_dir
-        return gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
 
     def rehearse(self, *, whole: bool) -> bool:
         """Begin the build to get the builder's objections, and return whether that was possible.

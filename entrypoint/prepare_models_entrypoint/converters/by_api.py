@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -13,14 +14,13 @@ from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import naming
-from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import gpu_support, messages, options, plugins, preflight, profiles, trtexec, well_formed
+from . import messages, options, plugins, preflight, profiles, program, trtexec, well_formed
 from .attempts import Attempt, best, located, settle
 from .precision import Evidence, check_flags, prove, rule, unmatched
 from .request import PARSE, SYNC, BuildRequest, BuildResult, Progress
@@ -51,8 +51,11 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
     if request.verdict is None:
         well_formed.check(source)
+    weakly = _weakly(request.model.builder)
+    if _is_measured(request) and not weakly:  # which takes minutes
+        _Attempt(request, request.model.precision, None, None, progress, None, weights).check_parser(result)
     cache = _cache(request, progress)
-    settled, findings = settle(request, cache, progress, weakly=_weakly(request.model.builder))
+    settled, findings = settle(request, cache, progress, weakly=weakly)
     attempt = _Attempt(settled, request.model.precision, findings, cache, progress, None, weights)
     result.update(best(attempt, result))
 
@@ -63,9 +66,7 @@ def takes(builder: BuilderConfig) -> bool:
     return True
 
 
-def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the trtexec command line that builds the same engine, or None if trtexec has no such options."""
-    return trtexec.equivalent(model, result)
+line = trtexec.equivalent
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -73,7 +74,7 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
     if info is not None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
-        result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+        result["warnings"] += options.check_gpu(info, request.capability, model.builder.compute_capabilities)
     if _weakly(model.builder):  # starting a builder takes ten seconds in TensorRT 8.6
         from . import backend
 
@@ -111,6 +112,22 @@ class _Attempt(Attempt):
         """See ``Attempt``; a check asks the builder, too."""
         return self.in_fp32(check_only=True, graph=None)
 
+    def check_parser(self, result: BuildResult) -> None:
+        """Refuse a model that the parser takes in no form."""
+        plain = self.tried_in_fp32()
+        try:
+            plain.parse(copy.deepcopy(result))
+        except ConvertError:
+            rescued = plain.rescued()
+            if rescued is None:
+                raise
+            rescued.parse(copy.deepcopy(result))
+
+    def parse(self, result: BuildResult) -> None:
+        """Have the parser read the model, and do no more."""
+        with self._parsed(result):
+            pass
+
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
         from .builder import Builder
@@ -126,7 +143,9 @@ class _Attempt(Attempt):
             traits = network.traits()
             resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
             _check_names(profiles.check_names(traits, resolved))
-            result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
+            for binding in bindings:
+                binding["profiles"] = [each[binding["name"]] for each in resolved if binding["name"] in each]
+            result["profiles"], result["io"] = resolved, bindings
             self.note(built.proof)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
@@ -262,13 +281,16 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
     ]
 
 
+def _is_measured(request: BuildRequest) -> bool:
+    """Return whether scales come from the manifest's samples."""
+    model = request.model
+    return request.cache_file is None and model.calibration is not None and model.precision in ("int8", AUTO)
+
+
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
-    config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
+    if _is_measured(request):
         return _measured(request, progress)
-    if request.cache_file is None:
-        return None
-    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+    return program.cache_of(request)
 
 
 def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
@@ -298,12 +320,6 @@ def _check_backend() -> None:
             hint=f"{extras.install('local')}, or check the driver and libraries of this environment",
         ) from error
     del backend
-
-
-def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
-    for binding in bindings:
-        binding["profiles"] = [profile[binding["name"]] for profile in resolved if binding["name"] in profile]
-    return bindings
 
 
 def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":

@@ -23,28 +23,7 @@ from .trtexec import shell_line
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Run tao-converter with the key from ``request.key_fd``, and judge the precision by the engine's size."""
-    with program.conversion(request, result):
-        _convert(request, result, progress)
-
-
-def takes(builder: BuilderConfig) -> bool:
-    """Return whether tao-converter has an option for each setting."""
-    try:
-        options.check_tao(builder)
-    except ConvertError:
-        return False
-    return True
-
-
-def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the command line that was run, with the user's names for the files, and without the key."""
-    argv = result["command"] or []
-    replaced = {"-e": trtexec.plan_name(model), "-c": trtexec.cache_name(model)}
-    out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
-    return shell_line([*out[:-1], trtexec.source_name(model)])
-
-
-def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    program.check(request)
     model = request.model
     with os.fdopen(request.key_fd or 0, "r", encoding="utf-8") as stream:
         key = stream.read().strip()
@@ -73,6 +52,23 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof
+
+
+def takes(builder: BuilderConfig) -> bool:
+    """Return whether tao-converter has an option for each setting."""
+    try:
+        options.check_tao(builder)
+    except ConvertError:
+        return False
+    return True
+
+
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the command line that was run, with the user's names for the files, and without the key."""
+    argv = result["command"] or []
+    replaced = {"-e": trtexec.plan_name(model), "-c": trtexec.cache_name(model)}
+    out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
+    return shell_line([*out[:-1], trtexec.source_name(model)])
 
 
 def command(

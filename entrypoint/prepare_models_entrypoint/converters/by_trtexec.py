@@ -18,17 +18,7 @@ from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import (
-    gpu_support,
-    layer_info,
-    options,
-    preflight,
-    profiles,
-    program,
-    timing_cache,
-    trtexec,
-    well_formed,
-)
+from . import layer_info, options, preflight, profiles, program, timing_cache, trtexec, well_formed
 from .attempts import Attempt, best, located, settle
 from .precision import Rule, prove, rule
 from .request import BuildRequest, BuildResult, Progress
@@ -36,36 +26,13 @@ from .request import BuildRequest, BuildResult, Progress
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Check the model, build it with trtexec, and take the precision from the layer information that it exports."""
-    with program.conversion(request, result):
-        _convert(request, result, progress)
-
-
-def takes(builder: BuilderConfig) -> bool:
-    """Return whether trtexec has an option for each setting."""
-    return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
-
-
-def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the command line that was run, with the user's names for the files."""
-    shown = {
-        "--onnx": trtexec.graph_name(model, result),
-        "--saveEngine": trtexec.plan_name(model),
-        "--calib": trtexec.cache_name(model),
-        "--timingCacheFile": "timing.cache",
-        "--exportLayerInfo": "layers.json",
-    }
-    argv = result["command"] or []
-    names = [argument.partition("=")[0] for argument in argv]
-    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
-
-
-def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    program.check(request)
     model = request.model
     whole_file.check(Path(request.source))
     external_data.check(Path(request.source))
     version = _version(request.program or "")
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
-    gpu_support.check(backend, request.capability, ())
+    options.check_gpu(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
     well_formed.check(Path(request.source))
@@ -87,6 +54,25 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     settled, findings = settle(request, cache, progress, weakly=False) if chosen.rewrites else (request, None)
     attempt = _Attempt(settled, model.precision, findings, cache, progress, None, version, chosen, found)
     result.update(best(attempt, result))
+
+
+def takes(builder: BuilderConfig) -> bool:
+    """Return whether trtexec has an option for each setting."""
+    return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
+
+
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the command line that was run, with the user's names for the files."""
+    shown = {
+        "--onnx": trtexec.graph_name(model, result),
+        "--saveEngine": trtexec.plan_name(model),
+        "--calib": trtexec.cache_name(model),
+        "--timingCacheFile": "timing.cache",
+        "--exportLayerInfo": "layers.json",
+    }
+    argv = result["command"] or []
+    names = [argument.partition("=")[0] for argument in argv]
+    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
 
 
 @dataclass

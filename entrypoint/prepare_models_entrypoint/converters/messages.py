@@ -113,20 +113,18 @@ def from_program(name: str, exit_code: int, output: str) -> ConvertError:
     """Return the error that a converter's exit status and output mean."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     of_errors = [line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)]
-    error = _of_program(name, exit_code, lines, match(_causes(of_errors)))
-    error.said = "\n".join(lines)
-    return error
-
-
-def _of_program(
-    name: str, exit_code: int, lines: Sequence[str], found: Optional[Tuple[KnownMessage, str]]
-) -> ConvertError:
+    found = match(_causes(of_errors))
     if found is not None:
         known, text = found
-        return ConvertError(known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint)
-    told = "; ".join(lines[-3:]) or "it printed nothing"
-    return ConvertError(
-        "converter-failed", f"{name} ended with status {exit_code}: {told}",
-        hint=f"run {name} by hand with the report's trtexec_command and --verbose, or use converter: api, whose errors "
-        "name the node",
-    )  # fmt: skip
+        error = ConvertError(
+            known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint
+        )
+    else:
+        error = ConvertError(
+            "converter-failed",
+            f"{name} ended with status {exit_code}: {'; '.join(lines[-3:]) or 'it printed nothing'}",
+            hint=f"run {name} by hand with the report's trtexec_command and --verbose, or use converter: api, whose "
+            "errors name the node",
+        )
+    error.said = "\n".join(lines)
+    return error

@@ -37,7 +37,8 @@ class Finding(NamedTuple):
 
     def told(self) -> str:
         """Return the finding in words."""
-        where = f"operator {self.operator or '?'} at node {self.node!r}" if self.operator or self.node else "the model"
+        where = f"operator {self.operator or '?'}" if self.operator or self.node else "the model"
+        where += f" at node {self.node!r}" if self.node else ""
         cause, why = of_parser(self.description).cause, _plain(self.description)
         return f"{where}: {cause} (the parser: {why})" if why else f"{where}: {cause}"
 
@@ -71,9 +72,10 @@ def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
         return _without_plugin(missing, who, advice(file, [finding.node for finding in findings]))
     complaint = complaint_of(file) or _objection(findings, file)
     if complaint is not None:
+        named = list(dict.fromkeys(_where(finding) for finding in findings if finding.node or finding.operator))
         return ConvertError(
             "onnx-node-invalid",
-            f"the model is not well formed: {complaint}. {who} stops at {_nodes(findings)}",
+            f"the model is not well formed: {complaint}. {who} stops at {', '.join(named[:_SHOWN]) or 'it'}",
             hint="export the model again, and check it with onnx.checker.check_model(PATH, full_check=True)",
         )
     if any(finding.node or "UNSUPPORTED" in finding.code or "INVALID" in finding.code for finding in findings):
@@ -181,13 +183,8 @@ def _is_standard(operator: str) -> bool:
     return bool(operator) and defs.has(operator)
 
 
-def _nodes(findings: Sequence[Finding]) -> str:
-    named = dict.fromkeys(_where(finding) for finding in findings if finding.node or finding.operator)
-    return ", ".join(list(named)[:_SHOWN]) or "it"
-
-
 def _where(finding: Finding) -> str:
-    return f"{finding.operator} at node {finding.node!r}" if finding.operator else finding.told()
+    return f"{finding.operator} at node {finding.node!r}" if finding.operator and finding.node else finding.told()
 
 
 def _plain(description: str) -> str:

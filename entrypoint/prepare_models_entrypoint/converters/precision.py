@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.precision import AUTO, Means
-from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, WarningInfo
+from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, PrecisionSearch, WarningInfo
+from ..contract.verification import VerifyConfig
 from ..errors import ConvertError
 
 # Cheapest last: the order in which a delivered precision is named.
@@ -17,6 +19,7 @@ ORDER = ("fp8", "int8", "bf16", "fp16", "fp32")
 _LARGEST_SHARE = {"fp16": 0.75, "int8": 0.375}
 _SMALLEST_FOR_SIZE = 16 << 20
 _NAMED = 10
+_ROOM = 1.5  # for errors on other samples, and for the search, which stops before a threshold
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def rule(
         )
     if flags is None:
         return _by_graph(requested, has_qdq, remainder, typed=typed)
-    return _by_flags(requested, flags, has_qdq, remainder)
+    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
+    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, check_flags(requested, flags, remainder))
 
 
 def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
@@ -99,12 +103,6 @@ def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) 
             hint="use precision: fp16, or build with a newer TensorRT",
         )
     return wanted
-
-
-def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Optional[str]) -> Rule:
-    wanted = check_flags(requested, flags, remainder)
-    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
-    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, wanted)
 
 
 def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str], *, typed: bool) -> Rule:
@@ -154,20 +152,23 @@ class Evidence:
 def prove(
     requested: str, chosen: Rule, evidence: Optional[Evidence], *, allow_fallback: bool,
     calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (), computing: Sequence[KeptLayer] = (),
+    told: Tuple[str, str] = ("", ""),
 ) -> PrecisionProof:  # fmt: skip
     """Return what was asked for, what was delivered and how. Without evidence, only fp32 counts as delivered.
 
-    ``kept``: the layers that stay in fp32. ``computing``: those to name in an error, harmless ones included.
+    ``kept``: the layers that stay in fp32. ``computing``: those to name in an error, harmless ones included. ``told``:
+    what ``unfound`` adds to it.
 
     Raises:
         ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
     """
     layers = dict(evidence.layers) if evidence else {}
+    delivered = "fp32" if requested == "fp32" else None
+    if evidence:
+        delivered = _delivered(requested, layers, computing or kept, told, allow_fallback=allow_fallback)
     return PrecisionProof(
         requested=requested,
-        delivered=_delivered(requested, layers, computing or kept, allow_fallback=allow_fallback)
-        if evidence
-        else _fp32(requested),
+        delivered=delivered,
         how=sentence(chosen.means, requested=requested, flags=chosen.flags),
         source=evidence.source if evidence else None,
         layers=layers,
@@ -180,6 +181,8 @@ def prove(
         kept_harmless=0,
         measured=None,
         measured_runs=0,
+        kept_share=None,
+        search=None,
         choices=[],
     )
 
@@ -193,7 +196,7 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
     layers = dict(evidence.layers)
     return {
         **proof,
-        "delivered": _delivered(settled(proof), layers, proof["kept"], allow_fallback=allow_fallback),
+        "delivered": _delivered(settled(proof), layers, proof["kept"], ("", ""), allow_fallback=allow_fallback),
         "source": evidence.source,
         "layers": layers,
         "layers_share": _shares(layers),
@@ -201,11 +204,9 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
     }
 
 
-def _fp32(requested: str) -> Optional[str]:
-    return requested if requested == "fp32" else None
-
-
-def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLayer], *, allow_fallback: bool) -> str:
+def _delivered(
+    requested: str, layers: Mapping[str, int], kept: Sequence[KeptLayer], told: Tuple[str, str], *, allow_fallback: bool
+) -> str:
     best = next((name for name in ORDER if layers.get(name)), "fp32")
     if requested != "fp32" and layers.get(requested):
         return requested
@@ -216,8 +217,29 @@ def _delivered(requested: str, layers: Mapping[str, int], kept: Sequence[KeptLay
     why = f"; these have to stay in fp32: {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}",
+        f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}{told[0]}",
+        hint=told[1],
     )
+
+
+def unfound(search: Optional[PrecisionSearch], config: Optional[VerifyConfig]) -> Tuple[str, str]:
+    """Return what to add to an error, and its hint, if no search found layers that are enough in fp32; else nothing."""
+    if search is None or search["right"]:
+        return "", ""
+    error, harm = search["error"], [f"{each['name']} ({_moves(each['moves'])})" for each in search["harmful"]]
+    text = (
+        f". Even {search['kept']} of {search['layers']} layers in fp32, with all between them, leave an error of "
+        f"{_moves(error)}. How far each layer moves an output, over its range: {', '.join(harm)}"
+    )
+    hint = "use precision: fp32"
+    if error is not None and (config is None or not (config.thresholds or config.outputs)):
+        limit = math.ceil(_ROOM * error * 100) / 100
+        hint += f", or thresholds: {{max_of_range: {limit:g}}} under verify: if such errors will do"
+    return text, hint
+
+
+def _moves(share: Optional[float]) -> str:
+    return "any size" if share is None else f"{share:.2%}"
 
 
 def _shares(counts: Mapping[str, int]) -> Dict[str, float]:

@@ -86,16 +86,14 @@ def isaac_ros(bindings: Sequence[Binding]) -> List[WarningInfo]:
         what = f"{binding['mode']} {binding['name']!r}"
         if binding["mode"] == "output" and binding["dtype"] not in _ISAAC_OUTPUTS:
             message = f"{what} is {binding['dtype']}; Isaac ROS' TensorRTNode takes {', '.join(_ISAAC_OUTPUTS)}"
-            found.append(_isaac("isaac-ros-output-type", message, "export the model with fp32 outputs"))
+            hint = "export the model with fp32 outputs"
+            found.append(WarningInfo(code="isaac-ros-output-type", message=message, hint=hint))
         axes = [axis for axis, size in enumerate(binding["shape"]) if size == DYNAMIC and axis]
         if axes:
             message = f"{what} is dynamic on axis {', '.join(map(str, axes))}; TensorRTNode allows axis 0 only"
-            found.append(_isaac("isaac-ros-dynamic-axis", message, "fix the size with onnx: {static_shapes: ...}"))
+            hint = "fix the size with onnx: {static_shapes: ...}"
+            found.append(WarningInfo(code="isaac-ros-dynamic-axis", message=message, hint=hint))
     return found
-
-
-def _isaac(code: str, message: str, hint: str) -> WarningInfo:
-    return WarningInfo(code=code, message=message, hint=hint)
 
 
 def check_network(bindings: Sequence[Binding], layers: int) -> None:
@@ -112,10 +110,11 @@ def check_outputs(bindings: Sequence[Binding], expected: Sequence[str]) -> None:
     """Compare the network's outputs with the manifest's ``outputs`` (empty: any outputs)."""
     found = [binding["name"] for binding in bindings if binding["mode"] == "output"]
     if expected and sorted(expected) != sorted(found):
+        names = ", ".join(f'"{name}"' for name in found)
         raise ConvertError(
             "outputs-mismatch",
             f"expected outputs {', '.join(expected)}; the model has {', '.join(found)}",
-            hint=f"write outputs: [{', '.join(_quoted(found))}] in the manifest, or remove outputs",
+            hint=f"write outputs: [{names}] in the manifest, or remove outputs",
         )
 
 
@@ -125,7 +124,3 @@ def check_tensor_names(bindings: Sequence[Binding], ros: RosConfig) -> TensorNam
         return ros.resolve(bindings)
     except ContractError as error:
         raise ConvertError("tensor-names-mismatch", f"the names for ROS don't fit the model: {error}") from None
-
-
-def _quoted(names: Sequence[str]) -> List[str]:
-    return [f'"{name}"' for name in names]

@@ -42,17 +42,10 @@ def command(
 ) -> List[str]:
     """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec requires.
 
-    Args:
-        onnx: model file.
-        plan: engine file to write.
-        profiles: shapes of every input, for each optimization profile.
-        builder: settings of the manifest.
-        precision_flags: such as --fp16; empty if the model contains its types.
-        program: path of trtexec.
-        inputs: names of the inputs in the model's order; those of the first profile by default.
-        plugins: plugin libraries.
-        version: TensorRT version of trtexec, for options that changed their names.
-        explicit_shapes: give the shapes even if minimum and maximum are equal, as the model may be dynamic.
+    profiles: shapes of every input, for each optimization profile. precision_flags: such as --fp16; empty if the model
+    contains its types. inputs: names in the model's order; those of the first profile by default. version: TensorRT
+    version of trtexec, for options that changed their names. explicit_shapes: give the shapes even if minimum and
+    maximum are equal, as the model may be dynamic.
     """
     argv = [program, f"--onnx={onnx}", f"--saveEngine={plan}", *_shapes(profiles, explicit=explicit_shapes)]
     argv += _formats(builder, inputs if inputs is not None else list(profiles[0]) if profiles else [])
@@ -97,7 +90,7 @@ def _formats(builder: BuilderConfig, inputs: Sequence[str]) -> List[str]:
 
 def _settings(builder: BuilderConfig, version: Version) -> List[str]:
     chosen = [(row.option, value) for row, value in builder.chosen()]
-    pools = [f"{option.pool[1]}:{_mebibytes(value)}M" for option, value in chosen if option.pool[1]]
+    pools = [f"{option.pool[1]}:{value / _MIB:.17g}M" for option, value in chosen if option.pool[1]]
     argv = [f"--memPoolSize={','.join(pools)}"] if pools else []
     if builder.compute_capabilities:
         targets = ",".join(capability.replace(".", "") for capability in builder.compute_capabilities)
@@ -187,10 +180,6 @@ def shell_line(argv: Sequence[str]) -> str:
     return " ".join(shlex.quote(argument) for argument in argv)
 
 
-def _mebibytes(size: int) -> str:
-    return str(size // _MIB) if size % _MIB == 0 else repr(size / _MIB)
-
-
 def _name(name: str) -> str:
     return f"'{name}'" if ":" in name else name
 
@@ -207,8 +196,8 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"
     version = NEWEST if backend is None or is_rtx else options.version_of(backend["version"])
     by_flags = _precision_flags(model, result)
-    lost = any(options.lost_by_trtexec(row, value) for row, value in model.builder.chosen())
-    if lost or (by_flags and (model.kept_patterns or _kept(result))):
+    proof, lost = result["precision_proof"], any(options.lost_by_trtexec(*each) for each in model.builder.chosen())
+    if lost or (by_flags and (model.kept_patterns or (proof and proof["kept"]))):
         return None
     inputs = [binding for binding in result["io"] if binding["mode"] == "input"]
     argv = command(
@@ -226,11 +215,6 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     if by_flags and model.builder.profiling_verbosity is None:
         argv.append("--profilingVerbosity=detailed")  # as with the API, so that the engine reports its precision
     return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
-
-
-def _kept(result: BuildResult) -> bool:
-    proof = result["precision_proof"]
-    return proof is not None and bool(proof["kept"])
 
 
 def graph_name(model: ModelJob, result: BuildResult) -> str:

@@ -152,9 +152,13 @@ class Reports:
             if verdict["error"] is not None:
                 raise reported(verdict["error"], ConvertError)
 
-    def without_verdict(self, judges: Sequence[Ended]) -> Optional[Ended]:
-        """Return the end of a process that should have judged what was parsed, and did not."""
-        return next(iter(judges), None) if PARSE in self._seen and JUDGED not in self._seen else None
+    def without_verdict(self, judges: Sequence[Ended], *, refused: bool) -> Optional[Ended]:
+        """Return the end of a process that should have judged the model, and did not.
+
+        ``refused``: whether the build process refused the model, which counts unless it was parsed.
+        """
+        judged = JUDGED in self._seen or (refused and PARSE not in self._seen)
+        return None if judged else next(iter(judges), None)
 
     def check(self) -> None:
         """Refuse a good result if nothing reported that the model was parsed: then no build process wrote it."""

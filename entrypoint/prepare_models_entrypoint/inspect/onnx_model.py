@@ -57,17 +57,13 @@ def read(path: Path, tell: Tell, *, layers: bool, weights: bool) -> None:
     document = _describe(model, path, layers=layers, weights=weights)
     if not document["io"]:
         raise InspectError("network-empty", f"{path.name} has no inputs and no outputs", hint="check the export")
-    if not any(_is_incomplete(value) for value in document["io"] if value["mode"] == "output"):
+    outputs = [value for value in document["io"] if value["mode"] == "output"]
+    if all(value["dtype"] != "unknown" and (value["shape"] is not None or "(" in value["dtype"]) for value in outputs):
         tell(document)
         return
     tell({**document, "note": "outputs without a shape: inferring them did not finish"})
     document["note"] = _infer(model, document["io"])
     tell(document)
-
-
-def _is_incomplete(value: Document) -> bool:
-    a_tensor = "(" not in value["dtype"]
-    return value["dtype"] == "unknown" or (a_tensor and value["shape"] is None)
 
 
 def bindings(model: ModelProto) -> List[Binding]:
@@ -78,6 +74,7 @@ def bindings(model: ModelProto) -> List[Binding]:
 def _describe(model: ModelProto, path: Path, *, layers: bool, weights: bool) -> Document:
     graph = model.graph
     tensors = list(_tensors(graph))
+    operators = collections.Counter(_operator(node) for each in graphs(graph) for node in each.node)
     files = _files(path)
     producer = f"{_text(model.producer_name)} {_text(model.producer_version)}".strip()
     document: Document = {
@@ -88,7 +85,7 @@ def _describe(model: ModelProto, path: Path, *, layers: bool, weights: bool) -> 
         "ir_version": model.ir_version,
         "producer": producer or None,
         "nodes": len(graph.node),
-        "operators": _operators(graph),
+        "operators": dict(sorted(operators.items())),
         "functions": [f"{_text(item.domain)}::{_text(item.name)}" for item in getattr(model, "functions", ())],
         "training": len(model.training_info) > 0,
         "metadata": {_text(item.key): _text(item.value)[:_LONGEST_TEXT] for item in model.metadata_props},
@@ -115,11 +112,6 @@ def _value(value: ValueInfoProto, mode: str) -> Document:
     if dims is None:
         document["shape"] = None
     return document
-
-
-def _operators(graph: GraphProto) -> Dict[str, int]:
-    counts = collections.Counter(_operator(node) for each in graphs(graph) for node in each.node)
-    return dict(sorted(counts.items()))
 
 
 def _operator(node: NodeProto) -> str:

@@ -29,7 +29,7 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
     document.update(_from_record(record))
     module = loader(here, header["format"])
     if here["gpu"] is not None and module is not None:
-        _load(file, document, record, here, module["name"])
+        _load(file, document, module["name"])
     if document["io"] is None:
         document["note"] = (
             "a plan reveals its bindings only on a GPU that can load it, "
@@ -60,13 +60,13 @@ def _from_record(record: Optional[ModelReport]) -> Document:
     return {**{key: known.get(key) for key in keys}, "warnings": known.get("warnings", []), "note": None}
 
 
-def _load(file: Path, document: Document, record: Optional[ModelReport], here: RuntimeInfo, module: str) -> None:
+def _load(file: Path, document: Document, module: str) -> None:
     """Load the engine in a separate process and take from it everything that it reports."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
         answer, _ = load_engine(file, Path(private), model=None, module=module)
     if answer["why_not"] is not None:
         document["runs_here"] = False
-        document["told"] = explain(document["header"], record, here, answer["why_not"])
+        document["told"] += f". The runtime says: {answer['why_not']}"
         return
     document["warnings"] = [*document["warnings"], *partly_unknown(answer)]
     document.update(runs_here=True, io=answer["io"], details=answer["details"], profiles=_profiles(answer["io"]))
@@ -97,11 +97,13 @@ def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -
     if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
         return RunsHere(runs_here=False, told=text)
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
-    if wanted is not None and not _covers(header, wanted, found):
+    later = bool(header.get("and_later")) and _number(found) > max(map(_number, wanted or [found]))
+    if wanted is not None and not (found in wanted or later):
         return RunsHere(runs_here=False, told=text)
     if loads_compatible_alone(module["name"]) and not _compatible(record):
         return RunsHere(runs_here=None, told=text)
-    return RunsHere(runs_here=_same_version(header, module["version"]), told=text)
+    built, own = (tuple(version.split("."))[:3] for version in (header["version"], module["version"]))
+    return RunsHere(runs_here=True if built == own else None, told=text)  # others load a version-compatible engine
 
 
 def _built(header: Header, record: Optional[ModelReport]) -> str:
@@ -143,22 +145,5 @@ def _target(header: Header, record: Optional[ModelReport]) -> "Optional[list[str
     return [gpu["compute_capability"]] if gpu else None
 
 
-def _covers(header: Header, wanted: "list[str]", found: str) -> bool:
-    number = _number(found)
-    later = bool(header.get("and_later")) and number > max(_number(each) for each in wanted)
-    return found in wanted or later
-
-
 def _number(capability: str) -> "tuple[int, ...]":
     return tuple(int(part) for part in capability.split(".") if part.isdigit())
-
-
-def _same_version(header: Header, version: str) -> Optional[bool]:
-    """Return whether the versions are the same; others may load if the engine was built version compatible."""
-    built, here = (tuple(text.split("."))[:3] for text in (header["version"], version))
-    return True if built == here else None
-
-
-def explain(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo, reason: str) -> str:
-    """Return why an engine did not load, with both sides and the runtime's own message."""
-    return f"{judge(header, record, runtime)['told']}. The runtime says: {reason}"

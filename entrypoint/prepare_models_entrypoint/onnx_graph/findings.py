@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
-from ..contract.report import PrecisionChoice, PrecisionProof, WarningInfo
+from ..contract.report import PrecisionChoice, PrecisionProof, PrecisionSearch, WarningInfo
 
 
 @dataclass(frozen=True)
@@ -13,13 +13,16 @@ class Findings:
     """Nodes that can't leave fp32, with reasons by name, and the samples that showed it; None without samples.
 
     trusted: whether the samples represent real inputs; if not, suspicious patterns stay in fp32, too.
-    runs: how many times the model ran. choices: what was considered, if the precision was left open.
+    runs: how many times the model ran. choices: what was considered, if the precision was left open. search, share: as
+    in ``verify.ranges.Measured``.
     """
 
     keep: Mapping[str, str]
     measured: Optional[str]
     trusted: bool = True
     runs: int = 0
+    search: Optional[PrecisionSearch] = None
+    share: Optional[float] = None
     warnings: List[WarningInfo] = field(default_factory=list)
     choices: List[PrecisionChoice] = field(default_factory=list)
 

@@ -1,8 +1,9 @@
 """Which activations int8 harms: those that must not be int8 for the outputs to be right on the samples.
 
 If the outputs move too far with all of them in int8, each is tried alone. Squares of such errors add up, so those that
-harm most, relative to the computation that they bring into int8, are left out until the outputs are right. Outputs that
-saturate are also compared before that: a few samples often leave them near 0, whatever int8 does.
+harm most, relative to the computation that they bring into int8, are left out until the outputs are right: also where
+scales lack room for one sample's largest values, as other samples will exceed them. Outputs that saturate are also
+compared before that: a few samples often leave them near 0, whatever int8 does.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import AbstractSet, Any, Callable, Dict, FrozenSet, List, Mapping, N
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import bisection, graph, quantize, saturation, types
+from . import bisection, graph, quantize, saturation, states, types
 from .layers import Finder, Layer
 from .segments import Segments, Values
 
-# Limit of values that all runs compute in total, about: some two minutes on two cores. Half of it is for activations
-# that are tried alone; once it is spent, no smaller number is looked for.
-_MOST_VALUES = 2e10
+# Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
+# it is spent, no smaller number of activations to leave out is looked for.
+_MOST_VALUES = 5e10
 # Samples for each of these runs: more if they are quick, as one sample shows what another (silence, say) hides.
 _FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
@@ -62,17 +63,19 @@ class Samples:
 
 @dataclass(frozen=True)
 class Harm:
-    """left_out: activations that don't become int8, with how far each alone moves an output, over its deviation.
+    """left_out: activations that don't become int8, with the reason; the worst is the first.
 
-    method: of the chosen scales. right: whether the outputs are right. tried, served: activations that could be int8,
-    and those that are.
+    method: of the chosen scales. readers: by activation that could be int8, the nodes that read it.
     """
 
     method: str
-    left_out: Mapping[str, float]
-    right: bool
-    tried: int
-    served: int
+    left_out: Mapping[str, str]
+    readers: Mapping[str, Sequence[str]]
+
+    @property
+    def served(self) -> List[str]:
+        """The activations that become int8."""
+        return [name for name in self.readers if name not in self.left_out]
 
 
 def search(
@@ -91,8 +94,11 @@ def search(
         tolerable: the root of the mean squared error that an output may have, over its deviation.
     """
     runs = _Runs(int(_MOST_VALUES / max(1.0, samples.values)), progress)
-    variants = {method: _Variants(model, found, keep, runs) for method, found in scales.items()}
-    return _Search(variants, samples, is_right, tolerable, runs).run()
+    makers = states.makers(model, samples.search[0])
+    variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
+    method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
+    moving = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in alone.items()}
+    return Harm(method, {**moving, **variants[method].fixed}, variants[method].readers)
 
 
 class _Runs:
@@ -122,37 +128,37 @@ class _Search:
         self, variants: Mapping[str, "_Variants"], samples: Samples, is_right: IsRight, tolerable: float, runs: _Runs
     ) -> None:
         self._variants, self._samples, self._is_right, self._tolerable = variants, samples, is_right, tolerable
-        self._runs = runs
-        plain = next(iter(variants.values()))
-        self._outputs = plain.outputs
-        settling, judging = (plain.run(feeds, ()) for feeds in (samples.search, samples.judged))
+        self._runs, self._chosen = runs, next(iter(variants.values()))
+        self._outputs = self._chosen.outputs
+        settling, judging = (self._chosen.run(feeds, ()) for feeds in (samples.search, samples.judged))
         both = [*samples.search, *samples.judged], [*settling, *judging]
-        self._settling = _Stage(samples.search, settling, unseen=False)
-        self._stages = (self._settling, _Stage(samples.judged, judging, unseen=False), _Stage(*both, unseen=True))
+        self._stages = (
+            _Stage(samples.search, settling, unseen=False), _Stage(samples.judged, judging, unseen=False),
+            _Stage(*both, unseen=True),
+        )  # fmt: skip
         self._moved = _Deviations(both[1]).moved
         self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
-    def run(self) -> Harm:
+    def run(self) -> Tuple[str, Dict[str, float]]:
+        """Return the method, and what is left out, the worst first, with how far each alone moves an output."""
         method, self._known[frozenset(), 0] = self._best()
-        variants = self._variants[method]
-        names = variants.names
-        if not names or self._holds_all(variants, ()):
-            return Harm(method, {}, right=True, tried=len(names), served=len(names))
-        alone = self._alone(variants)
-        costs = variants.costs(self._samples.sizes)
-        left_out = self._fewest(variants, alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
+        self._chosen = self._variants[method]
+        names = self._chosen.names
+        if not names or self._holds_all(()):
+            return method, {}
+        alone, costs = self._alone(), self._chosen.costs(self._samples.sizes)
+        left_out = self._fewest(alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
+        by_harm = sorted(names, key=lambda name: -alone[name])
         if len(left_out) > _MANY * len(names) and self._runs.left():
-            others = self._fewest(variants, alone, sorted(names, key=lambda name: -alone[name]))
-            left_out = min(left_out, others, key=len)
-        told, served = {name: alone[name] for name in left_out}, len(names) - len(left_out)
-        return Harm(method, told, right=served > 0, tried=len(names), served=served)
+            left_out = min(left_out, self._fewest(alone, by_harm), key=len)
+        return method, {name: alone[name] for name in by_harm if name in set(left_out)}
 
-    def _fewest(self, variants: "_Variants", alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
+    def _fewest(self, alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
         """Return the activations, from the worst on, without which the outputs are right."""
         expected = bisection.expected([alone[name] for name in worst], self._tolerable)
-        count = self._smallest(max(0, expected - 1), len(worst), lambda n: self._holds(variants, worst[:n], 0))
-        if count < len(worst) and not self._holds_all(variants, worst[:count]):
-            count = self._smallest(count, len(worst), lambda n: self._holds_all(variants, worst[:n]))
+        count = self._smallest(max(0, expected - 1), len(worst), lambda number: self._holds(worst[:number], 0))
+        if count < len(worst) and not self._holds_all(worst[:count]):
+            count = self._smallest(count, len(worst), lambda number: self._holds_all(worst[:number]))
         return worst[:count]
 
     def _smallest(self, low: int, most: int, is_enough: Callable[[int], bool]) -> int:
@@ -160,21 +166,24 @@ class _Search:
 
     def _best(self) -> Tuple[str, bool]:
         """Return the method with the best outputs, and whether these are near enough to the source's."""
-        found: Dict[str, Tuple[float, bool]] = {}
+        on, found = self._stages[0], {}
         for method, variants in self._variants.items():
-            outputs = variants.run(self._settling.feeds, variants.names)
-            found[method] = self._moved(self._settling.right, outputs), self._are_right(self._settling, outputs)
+            outputs = variants.run(on.feeds, variants.names)
+            found[method] = self._moved(on.right, outputs), self._are_right(on, outputs)
         first = next(iter(found))
         best = min(found, key=lambda method: found[method][0])
         chosen = best if found[best][0] < _BETTER * found[first][0] else first
         return chosen, found[chosen][1]
 
-    def _holds(self, variants: "_Variants", left_out: Sequence[str], place: int) -> bool:
+    def _holds_all(self, left_out: Sequence[str]) -> bool:
+        return all(self._holds(left_out, place) for place in range(len(self._stages)))
+
+    def _holds(self, left_out: Sequence[str], place: int) -> bool:
         """Return whether the outputs of a stage are right with some activations left out of int8."""
         key, on = (frozenset(left_out), place), self._stages[place]
         if on.feeds and key not in self._known:
-            active = [name for name in variants.names if name not in key[0]]
-            self._known[key] = self._are_right(on, variants.run(on.feeds, active, unseen=on.unseen))
+            active = [name for name in self._chosen.names if name not in key[0]]
+            self._known[key] = self._are_right(on, self._chosen.run(on.feeds, active, unseen=on.unseen))
         return self._known.get(key, True)
 
     def _are_right(self, on: _Stage, outputs: Sequence[Values]) -> bool:
@@ -186,20 +195,17 @@ class _Search:
         """Return the outputs that the model declares."""
         return {name: values[name] for name in self._outputs}
 
-    def _holds_all(self, variants: "_Variants", left_out: Sequence[str]) -> bool:
-        return all(self._holds(variants, left_out, place) for place in range(len(self._stages)))
-
-    def _alone(self, variants: "_Variants") -> Dict[str, float]:
-        """Return how far each activation moves an output when it alone is int8."""
-        names, runs = variants.names, self._runs.left() // 2
+    def _alone(self) -> Dict[str, float]:
+        """Return how far each activation moves an output when it alone is int8, on unseen samples if that is more."""
+        names, runs, on = self._chosen.names, self._runs.left() // 3, self._stages[0]
         quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
         wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
-        tried = max(1, min(wanted, len(self._settling.feeds), runs // len(names)))
-        feeds, right = self._settling.feeds[:tried], self._settling.right[:tried]
+        tried = max(1, min(wanted, len(on.feeds), runs // len(names)))
 
         def moved(group: Sequence[str]) -> float:
-            forms = (False, True) if variants.exceeded.intersection(group) else (False,)
-            return max(self._moved(right, variants.run(feeds, group, unseen=unseen)) for unseen in forms)
+            forms = (False, True) if self._chosen.exceeded.intersection(group) else (False,)
+            found = [self._chosen.run(on.feeds[:tried], group, unseen=unseen) for unseen in forms]
+            return max(self._moved(on.right[:tried], outputs) for outputs in found)
 
         return bisection.alone(names, runs, moved)
 
@@ -244,20 +250,28 @@ def _is_float(value: Any) -> bool:
 
 
 class _Variants:
-    """A model with some of its activations in int8. names: those that can be int8, in the order of their layers.
+    """A model with some of its activations in int8.
 
-    exceeded: those of them whose range one sample makes.
+    readers: those that can be, in the order of their layers, with the nodes that read them. fixed: those of them that
+    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes.
     """
 
-    def __init__(self, model: ModelProto, scales: Scales, keep: AbstractSet[str], runs: _Runs) -> None:
+    def __init__(
+        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs
+    ) -> None:
         self._model, self._keep, self._runs = model, keep, runs
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
         self._layers = list(Finder(types.of(model), keep).layers.values())
-        self.names = list(
-            dict.fromkeys(name for layer in self._layers for name in layer.activations() if name in scales.seen)
-        )
+        self.readers: Dict[str, List[str]] = {}
+        for layer in self._layers:
+            for name in layer.activations():
+                if name in scales.seen:
+                    self.readers.setdefault(name, []).append(layer.node.name)
+        made = {name: makers[node] for name, nodes in self.readers.items() for node in nodes if node in makers}
+        self.fixed = {name: f"in the state {state!r} its errors of all runs add up" for name, state in made.items()}
+        self.names = [name for name in self.readers if name not in self.fixed]
         seen, unseen = self._scales
         self.exceeded = {name for name in self.names if unseen[name] < _CLEARLY * seen[name]}
 

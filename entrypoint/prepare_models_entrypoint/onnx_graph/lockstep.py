@@ -80,7 +80,7 @@ class _Pace:
 
 
 class Watched:
-    """Runs a model. seen: what was observed of its float tensors. runs: on how many samples it ran.
+    """Runs a model. seen: what was observed of its float tensors, and shapes. runs: on how many samples it ran.
 
     Args:
         model: functions inlined, its nodes named.
@@ -89,6 +89,7 @@ class Watched:
     def __init__(self, model: ModelProto) -> None:
         self.model = Segments(model)
         self.seen: Dict[str, Seen] = {}
+        self.shapes: Dict[str, Tuple[int, ...]] = {}
         self.runs = 0
         self.observed_bytes = 0
         self._pace = _Pace(self.model)
@@ -108,6 +109,7 @@ class Watched:
         self.observed_bytes += _bytes(found)
         for name, value in found.items():
             if is_float(value):
+                self.shapes[name] = value.shape
                 self.seen.setdefault(name, Seen()).take(value, None)
 
 

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
-from ..contract import external_data, skeleton, wire
+from ..contract import external_data, skeleton
 from ..contract.files import naming
 from ..errors import ConvertError
 from . import weights
@@ -137,7 +137,7 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
     shell.ClearField("graph")
     with naming(path), open(str(path), "wb") as stream:
         stream.write(shell.SerializeToString())
-        stream.write(wire.prefix(_GRAPH, size))
+        stream.write(skeleton.prefix(_GRAPH, size))
         stream.write(graph)
         for head, tensor in zip(heads, large):
             stream.write(head)
@@ -147,8 +147,8 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
 def _initializer_head(tensor: TensorProto) -> bytes:
     """Return the bytes before an initializer's values."""
     length = weights.nbytes(tensor)
-    head: bytes = _head(tensor).SerializeToString() + wire.prefix(_RAW_DATA, length)
-    return wire.prefix(_INITIALIZER, len(head) + length) + head
+    head: bytes = _head(tensor).SerializeToString() + skeleton.prefix(_RAW_DATA, length)
+    return skeleton.prefix(_INITIALIZER, len(head) + length) + head
 
 
 def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> None:

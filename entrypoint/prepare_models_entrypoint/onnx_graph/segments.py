@@ -53,8 +53,9 @@ class Segments:
         return not self._sequences or not self._sequences[0] < start <= self._sequences[-1]
 
     def advance(
-        self, values: Values, start: int, end: int, *, observed: bool = False, once: Optional[Change] = None
-    ) -> Values:
+        self, values: Values, start: int, end: int, *, observed: bool = False, change: Optional[Change] = None,
+        again: bool = True,
+    ) -> Values:  # fmt: skip
         """Run nodes ``start`` to ``end`` (exclusive) on ``values``, which afterwards contains what later nodes read.
 
         Args:
@@ -62,7 +63,8 @@ class Segments:
             start: place of the first node.
             end: place after the last node.
             observed: whether to return all computed tensors.
-            once: changes these nodes, as a model, for this time only.
+            change: changes these nodes, as a model, for this time only.
+            again: whether this segment will run again, and is worth keeping.
 
         Returns:
             All computed tensors if ``observed``, else those that later nodes read.
@@ -70,12 +72,13 @@ class Segments:
         if start == end:
             return {}
         key = (start, end, observed, tuple(self._shapes(values, start, end)))
-        segment = self._made.get(key) if once is None else None
+        again = again and change is None
+        segment = self._made.get(key) if again else None
         if segment is None:
             own = [name for node in self.nodes[start:end] for name in node.output if name]
             asked = [name for name in own if observed or self.is_read_after(name, end)]
-            segment = _Segment(self, range(start, end), values, asked, once)
-        if once is None:
+            segment = _Segment(self, range(start, end), values, asked, change)
+        if again:
             self._made[key] = segment
         found = segment.run(values)
         values.update({name: value for name, value in found.items() if self._last.get(name, -1) >= end})

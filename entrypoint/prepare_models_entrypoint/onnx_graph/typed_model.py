@@ -15,7 +15,7 @@ from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import REWRITING, Calibration, KeptLayer, PrecisionProof, WarningInfo
-from ..converters.precision import Evidence, Rule, prove, rule, sentence, unmatched
+from ..converters.precision import Evidence, Rule, prove, rule, sentence, unfound, unmatched
 from ..errors import ConvertError
 from . import (
     affine,
@@ -73,9 +73,11 @@ class TypedModel:
         rule = Rule(Means.OWN_TYPES) if self.already else self.rule
         layers = [KeptLayer(name=node.name, op_type=node.op_type, reason=node.reason) for node in self.kept]
         kept = [layer for layer, node in zip(layers, self.kept) if not node.harmless]
+        search = self.findings.search if self.findings is not None else None
         proven = prove(
             job.precision, rule, self.evidence, allow_fallback=job.allow_fallback, calibration=self.calibration,
             kept=kept, computing=[layer for layer in layers if layer["op_type"] in graph.COMPUTE] or kept or layers,
+            told=unfound(search, job.judged) if job.precision in ("fp16", "bf16") else ("", ""),
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
         return proven

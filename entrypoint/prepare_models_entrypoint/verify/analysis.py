@@ -147,8 +147,11 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None
     added = {name: why for name, why in found.keep.items() if name not in keep}
-    warnings = [] if grow else _on_random(added, found.judgement, target)
-    return Findings(added, described, trusted=grow, runs=found.runs, warnings=warnings)
+    chosen = given.asked or given.real
+    warnings = [] if chosen else _on_random({} if grow else added, found.judgement, target)
+    return Findings(
+        added, described, trusted=grow, runs=found.runs, warnings=warnings, search=found.search, share=found.share
+    )
 
 
 def _on_random(keep: Dict[str, str], judgement: Judgement, target: str) -> List[WarningInfo]:

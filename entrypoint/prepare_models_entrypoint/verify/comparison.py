@@ -14,8 +14,10 @@ from ..contract.files import pass_on
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
-from ..contract.report import ErrorInfo
+from ..contract.report import ErrorInfo, PrecisionSearch
+from ..contract.verification import VerifyConfig
 from ..converters.convert import plain_model
+from ..converters.precision import unfound
 from ..errors import VerifyError, reported
 from ..inspect.header import read_header
 from ..onnx_graph.findings import Findings
@@ -94,17 +96,23 @@ def verify(
     return found["verification"], ended.peak_rss_bytes
 
 
-def refusal(verification: Verification) -> Optional[VerifyError]:
-    """Return the error of a failed verification, with every number that missed its threshold."""
+def refusal(verification: Verification, search: Optional[PrecisionSearch] = None) -> Optional[VerifyError]:
+    """Return the error of a failed verification, with every number that missed its threshold.
+
+    ``search``: how the search for layers that have to stay in fp32 ended, if the model was rewritten with its result.
+    """
     if verification["verdict"] != "failed":
         return None
     problems = missed(verification["outputs"], verification["scales"])
     if verification["origin"] is not None:
         problems.append(verification["origin"])
     text = "; ".join(problems)
+    config = VerifyConfig.from_dict(verification["settings"])
+    why, hint = unfound(search, config)
     return VerifyError(
         FAR_OFF,
-        f"{text}. {verification['statement']}",
-        hint="use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
+        f"{text}. {verification['statement']}{why}",
+        hint=hint
+        or "use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
         "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
     )

@@ -15,7 +15,8 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 
 from onnx import ModelProto
 
-from ..onnx_graph import graph, retype, rounding
+from ..contract.report import HarmfulLayer, PrecisionSearch
+from ..onnx_graph import graph, macs, retype, rounding
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
@@ -39,15 +40,22 @@ _SPARE, _SPARE_NODES = 0.05, 0.1  # of compute layers and nodes, for outputs tha
 _MOST_LAYERS = 0.9  # in fp32, for a form that is right by far
 _DROPPED = 3  # of the nodes that rounding spoils: without these it may be right, too
 _DEEPER = 4  # times what was measured to be enough, where it is not
+_NAMED = 10  # of the layers that do most harm
 
 
 @dataclass
 class Measured:
-    """The result. ``keep``: reasons by name of node that stays in fp32. ``runs``: of the source, observed."""
+    """The result.
+
+    keep: reasons by name of node that stays in fp32. runs: of the source, observed. search: how the search for layers
+    whose errors add up ended, None without one. share: of the multiply-accumulates, in fp32; None without any.
+    """
 
     keep: Dict[str, str]
     judgement: Judgement
     runs: int
+    search: Optional[PrecisionSearch] = None
+    share: Optional[float] = None
 
 
 @dataclass
@@ -66,6 +74,7 @@ class Source:
     runs: int = 0
     seen: Mapping[str, Seen] = field(default_factory=dict)
     observed_bytes: int = 0
+    macs: Mapping[str, int] = field(default_factory=dict)
     _outputs: List[Values] = field(default_factory=list)
     _answers: List[Values] = field(default_factory=list)
 
@@ -79,6 +88,7 @@ class Source:
             self._outputs = [watched.run(feed) for feed in self.feeds]
             self.seen, self.observed_bytes = watched.seen, watched.observed_bytes
             self.runs += watched.runs
+            self.macs = macs.of_layers(self.model, watched.shapes)
         return self._outputs
 
     def answered(self, most: int) -> Iterator[Tuple[Values, Values]]:
@@ -121,7 +131,9 @@ def measure(
         form = search.grown(search.tried(search.keep))
         if form.judgement.problems:
             break
-    return Measured(form.keep, form.judgement, source.runs)
+    computed = sum(source.macs.values())
+    share = sum(source.macs.get(name, 0) for name in form.keep) / computed if computed else None
+    return Measured(form.keep, form.judgement, source.runs, search.ended(), share)
 
 
 @dataclass
@@ -154,6 +166,7 @@ class _Search:
         self.forms = 0
         self.spoilt: Optional[List[Spoilt]] = None
         self.spread: Optional[Spread] = None
+        self.latest: Optional[_Form] = None  # of those that keep the layers whose errors add up
         self.learnt = 0  # samples on which each layer was measured alone
 
     def _narrow(self, keep: Mapping[str, str]) -> retype.Retyped:
@@ -183,18 +196,40 @@ class _Search:
 
     def adds_what_fails(self, form: _Form) -> bool:
         """Try a form on the other samples; if any fails by more than the known ones, add the worst to the samples."""
-        twin = Segments(rounding.rounded(self._narrow(form.keep).model).model)
         worst = form.judgement.error if form.judgement.problems else 0.0
         failing: Optional[Tuple[Values, Values]] = None
-        most = _BYTES_OF_TRIALS * (_SHARE_OF_CALM if form.judgement.calm else 1)
-        many = int(most / max(1, self.source.observed_bytes))
-        for feed, right in self.source.answered(many):
-            judged = self.judge([(right, twin.run(feed))], self.source.outputs())
+        for feed, right, judged in self._on_others(form):
             if judged.problems and not judged.error <= worst:
                 failing, worst = (feed, right), judged.error
         if failing is not None:
             self.source.add(*failing)
         return failing is not None
+
+    def _on_others(self, form: _Form) -> Iterator[Tuple[Values, Values, Judgement]]:
+        """Yield the other samples, as many as time allows, with the outputs of the source and the form's judgement."""
+        twin = Segments(rounding.rounded(self._narrow(form.keep).model).model)
+        most = _BYTES_OF_TRIALS * (_SHARE_OF_CALM if form.judgement.calm else 1)
+        many = int(most / max(1, self.source.observed_bytes))
+        for feed, right in self.source.answered(many):
+            yield feed, right, self.judge([(right, twin.run(feed))], self.source.outputs())
+
+    def ended(self) -> Optional[PrecisionSearch]:
+        """Return how the search for layers whose errors add up ended, and which do most harm; None without one."""
+        spread, form = self.spread, self.latest
+        if spread is None or form is None:
+            return None
+        problems, error = bool(form.judgement.problems), form.judgement.error
+        if problems:
+            error = max([error, *(judged.error for _, _, judged in self._on_others(form))])
+        kinds = {node.name: node.op_type for node in graph.nodes(self.source.model)}
+        harmful = [
+            HarmfulLayer(name=name, op_type=kinds[name], moves=by if math.isfinite(by) else None)
+            for name, by in sorted(spread.moves.items(), key=lambda pair: -pair[1])[:_NAMED]
+        ]
+        return PrecisionSearch(
+            right=not problems, error=error if math.isfinite(error) else None, layers=len(spread.moves),
+            kept=len(form.keep.keys() & spread.moves.keys()), harmful=harmful,
+        )  # fmt: skip
 
     def grown(self, first: _Form) -> _Form:
         """Return the best form that keeps what rounding spoils, or ``first``."""
@@ -223,7 +258,7 @@ class _Search:
 
     def _spread(self, best: _Form) -> _Form:
         """Return a form that keeps the layers whose errors add up, or ``best`` if that keeps less."""
-        spread = self.spread = self.spread or Spread(self.source.model, self.keep)
+        spread = self.spread = self.spread or Spread(self.source.model, self.keep, self.source.macs)
         right, kept = self.source.outputs(), self._kept(spread.between)
         half_a_run = self.source.observed_bytes / SAMPLES / 2
 
@@ -239,8 +274,8 @@ class _Search:
             )  # fmt: skip
         self.learnt = len(self.source.feeds)
         found = spread.settled(lambda keep: self._is_right(self._kept(keep)), best.judgement.tolerable)
-        form = self.tried(self._kept(found)) if found is not None else best
-        return form if form.merit() < best.merit() else best
+        form = self.latest = self.tried(self._kept(found))
+        return form if not form.judgement.problems and form.merit() < best.merit() else best
 
     def _is_right(self, keep: Mapping[str, str]) -> bool:
         """Return whether no sample is doubtful; samples added because they failed come first."""

@@ -2,13 +2,13 @@
 
 If no single node spoils an output, what is between the layers stays in fp32, which takes little time. Each layer is
 narrowed alone: the source runs up to there, the layer in fp16, and what follows in fp32 again. Squares of such errors
-add up, so the layers that move an output most stay in fp32 until it is right.
+add up, so the layers whose squares are largest for what they compute stay in fp32 until the outputs are right.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, Mapping, Sequence, Tuple
 
 from onnx import ModelProto, NodeProto
 
@@ -20,21 +20,23 @@ from ..onnx_graph.walk import bodies, with_bodies
 
 _LEAST_SHARE = 0.1  # of the layers that have to become narrow
 _BETWEEN = "errors add up over the layers, and in the nodes between them fp32 takes little time"
+_SURE = 0.5  # of the tolerable error: where squares add up to more, outputs that are right are so by luck
 _STEP = 64  # nodes that run at a time
 _IDLE = FOLLOW | {"Constant"}
 
 
 class Spread:
-    """Layers of a model, and how far each alone moves an output at most. between: the other nodes, with the reason.
+    """Layers of a model. moves: how far each alone moves an output at most. between: the other nodes, with the reason.
 
     Without layers that compute, every node counts as one.
 
     Args:
         model: the source.
         kept: names of nodes that stay in fp32 in any case.
+        macs: how much each layer computes, by name.
     """
 
-    def __init__(self, model: ModelProto, kept: Mapping[str, str]) -> None:
+    def __init__(self, model: ModelProto, kept: Mapping[str, str], macs: Mapping[str, int]) -> None:
         self._source = Segments(model)
         self.between: Dict[str, str] = {}
         self._layers: Dict[str, Tuple[int, int]] = {}
@@ -45,7 +47,10 @@ class Spread:
                 self.between.update(dict.fromkeys(with_bodies(node), _BETWEEN) if node.op_type not in _IDLE else {})
             elif self._source.can_start(place):
                 self._layers[node.name] = place, self._source.end(place, place + 1)
-        self._alone = dict.fromkeys(self._layers, 0.0)
+        usual = sum(macs.values()) / len(macs) if macs else 1
+        self._costs = {name: max(1, macs.get(name, usual)) for name in self._layers}
+        self._most = int(len(self._layers) * (1 - _LEAST_SHARE))
+        self.moves = dict.fromkeys(self._layers, 0.0)
         self._too_few = -1
 
     def learn(self, feed: Values, runs: int, narrow: Change, moved: Callable[[Values], float]) -> None:
@@ -62,10 +67,10 @@ class Spread:
             list(self._layers), runs,
             lambda group: moved(walk.outputs(self._layers[group[0]][0], self._layers[group[-1]][1])),
         )  # fmt: skip
-        self._alone = {name: max(by, found[name]) for name, by in self._alone.items()}
+        self.moves = {name: max(by, found[name]) for name, by in self.moves.items()}
 
-    def settled(self, is_right: Callable[[Mapping[str, str]], bool], tolerable: float) -> Optional[Dict[str, str]]:
-        """Return what stays in fp32, with reasons; None if too much would have to.
+    def settled(self, is_right: Callable[[Mapping[str, str]], bool], tolerable: float) -> Dict[str, str]:
+        """Return what stays in fp32, with reasons: the most that may, if the outputs are not right with less.
 
         Later calls, with more samples, don't try fewer layers again.
 
@@ -73,19 +78,18 @@ class Spread:
             is_right: whether the outputs are right with these nodes in fp32.
             tolerable: error of an output relative to its range that is right.
         """
-        worst = sorted(self._alone, key=lambda name: -self._alone[name])
-        most = int(len(worst) * (1 - _LEAST_SHARE))
-        expected = bisection.expected([self._alone[name] for name in worst], tolerable)
-        low = min(max(self._too_few, expected - 2), most)
-        count = bisection.fewest(low, most + 1, lambda number: is_right(self._of(worst[:number])))
+        ranked = sorted(self.moves, key=lambda name: -(self.moves[name] ** 2) / self._costs[name])
+        expected = bisection.expected([self.moves[name] for name in ranked], _SURE * tolerable)
+        low = min(max(self._too_few, expected - 2), self._most - 1)
+        count = bisection.fewest(low, self._most, lambda number: is_right(self._of(ranked[:number])))
         self._too_few = count - 1
-        return self._of(worst[:count]) if count <= most else None
+        return self._of(ranked[:count])
 
     def _of(self, names: Sequence[str]) -> Dict[str, str]:
         """Return the nodes of some layers and those between all layers, with reasons."""
         kept = dict(self.between)
         for name in names:
-            moved = f"{self._alone[name]:.2%} of its range" if math.isfinite(self._alone[name]) else "any amount"
+            moved = f"{self.moves[name]:.2%} of its range" if math.isfinite(self.moves[name]) else "any amount"
             why = f"rounding in {name!r} moves an output by {moved}"
             kept.update(dict.fromkeys(with_bodies(self._source.nodes[self._layers[name][0]]), why))
         return kept
@@ -104,7 +108,7 @@ class _Walk:
             self._values, self._at = dict(self._feed), 0
         self._run(self._values, self._at, start)
         self._at, values = start, dict(self._values)
-        self._model.advance(values, start, end, once=self._narrow)
+        self._model.advance(values, start, end, change=self._narrow)
         self._run(values, end, len(self._model.nodes))
         return self._model.results(values)
 
@@ -113,13 +117,9 @@ class _Walk:
         while start < end:
             stop = min(end, self._model.end(start, (start // _STEP + 1) * _STEP))
             whole = start % _STEP == 0 and (stop % _STEP == 0 or stop == len(self._model.nodes))
-            self._model.advance(values, start, stop, once=None if whole else _same)
+            self._model.advance(values, start, stop, again=whole)
             start = stop
 
 
 def _computes(node: NodeProto) -> bool:
     return node.op_type in COMPUTE or any(_computes(inner) for body in bodies(node) for inner in body.node)
-
-
-def _same(model: ModelProto) -> ModelProto:
-    return model

@@ -12,6 +12,7 @@ import queue
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -84,8 +85,15 @@ class Cluster:
         version()
         from distributed import Client
 
+        class Returning(Client):  # type: ignore[misc]  # distributed has no types
+            async def _reconnect(self) -> None:
+                # Under its old name, the scheduler may send it events before the greeting, or remove it again along
+                # with the broken connection: then it would be connecting for ever.
+                self.id = f"prepare-models-{uuid.uuid4()}"
+                await super()._reconnect()
+
         try:
-            self._client = Client(
+            self._client = Returning(
                 self.address,
                 security=_security(options),
                 set_as_default=False,
@@ -235,7 +243,8 @@ class Cluster:
         Raises:
             FarmError: it does not come back.
         """
-        while self._client.status == "connecting":
+        deadline = time.monotonic() + 2 * _CONNECT_S  # it gives up by itself after half of that
+        while self._client.status == "connecting" and time.monotonic() < deadline:
             time.sleep(0.1)
         if self._client.status != "running":
             raise FarmError("farm-lost", f"the scheduler at {self.address} no longer answers")

@@ -11,8 +11,8 @@ from prepare_models_entrypoint.contract.converters import is_encrypted
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
-from prepare_models_entrypoint.contract.samples import SAMPLES_HINT
 from prepare_models_entrypoint.contract.source import NO_FILE_HINT, Source, no_file
+from prepare_models_entrypoint.contract.verification import SAMPLES_HINT
 
 from ..errors import PrepareModelsError
 from ..manifest.model import ModelSpec, terms_accepted

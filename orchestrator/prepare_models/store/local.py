@@ -23,7 +23,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_atomic
+from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_all_own
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
 from prepare_models_entrypoint.contract.values import Value
@@ -220,8 +220,7 @@ def open_store(digests: Digests | None = None) -> Store:
 
 def write_record(folder: Path, data: bytes) -> None:
     """Write the report of a build, with its digest."""
-    write_atomic(folder / RECORD, data)
-    write_atomic(folder / RECORD_SHA256, hashlib.sha256(data).hexdigest().encode("ascii"))
+    write_all_own(folder, {RECORD: data, RECORD_SHA256: hashlib.sha256(data).hexdigest().encode("ascii")})
 
 
 def _record(file: Path) -> ModelReport:

@@ -12,7 +12,7 @@ from typing import Dict, Iterator, Optional, Tuple
 
 from ...contract.companions import DEEPSTREAM, LABELS
 from ...contract.report import Binding, ModelReport
-from ..consumer import ENGINE, FILES, Consumer, Rule
+from ..consumer import Check, Consumer, Rule, rules
 from ..model_files import Model
 from . import files
 from .files import NCHW, OUTPUT_TYPES, image_input
@@ -156,58 +156,19 @@ def _missing_files(of: NvinferModel) -> Iterator[str]:
             yield f"{name} is {path}, which is not in {of.model.directory}"
 
 
-RULES: Dict[str, Rule[NvinferModel]] = {
-    "deepstream-output-type": Rule(
-        ENGINE, "nvinfer's layers are float32, float16, int8 or int32",
-        "export the model with a cast to such a type at this output",
-        _output_type,
-    ),
-    "deepstream-input": Rule(
-        ENGINE, "nvinfer fills one float32 image of 1 or 3 channels",
-        "use nvdspreprocess (input-tensor-from-meta=1) or a custom library that fills the inputs",
-        _image,
-    ),
-    "deepstream-file": Rule(
-        FILES, "deepstream.txt is not a configuration that nvinfer can read",
-        "correct the line, or prepare-models relocate MODELS_DIR: it writes deepstream.txt from the engine",
-        _unreadable,
-    ),
-    "deepstream-key": Rule(
-        FILES, "nvinfer does not know a key, or refuses its value",
-        "correct the key or the value that is named",
-        _key,
-    ),
-    "deepstream-engine-file": Rule(
-        FILES, "model-engine-file is not this engine, and nvinfer builds another one at every start, or fails",
-        "write the path of 1/model.plan as nvinfer sees it",
-        _engine_file,
-    ),
-    "deepstream-deploy-dir": Rule(
-        FILES, "the file names a directory that is not this one: it was moved, or is mounted elsewhere",
-        "prepare-models relocate MODELS_DIR --deploy-dir PATH writes the path as nvinfer sees it",
-        _deploy_dir,
-    ),
-    "deepstream-batch": Rule(
-        FILES, "batch-size is more than the engine takes, and nvinfer builds another one, or fails",
-        "write a batch-size that the engine takes",
-        _batch,
-    ),
-    "deepstream-outputs": Rule(
-        FILES, "output-blob-names names outputs that the engine lacks",
-        "correct it, or prepare-models relocate MODELS_DIR: it writes deepstream.txt from the engine",
-        _outputs,
-    ),
-    "deepstream-dims": Rule(
-        FILES, "order, channels or infer-dims are not those of the engine's input",
-        "infer-dims is channels;height;width; prepare-models relocate MODELS_DIR writes the file from the engine",
-        _dimensions,
-    ),
-    "deepstream-missing-file": Rule(
-        FILES, "a file that deepstream.txt names is not next to it",
-        "put it there, or correct the path",
-        _missing_files,
-    ),
-}  # fmt: skip
+_CHECKS: Dict[str, Check[NvinferModel]] = {
+    "deepstream-output-type": _output_type,
+    "deepstream-input": _image,
+    "deepstream-file": _unreadable,
+    "deepstream-key": _key,
+    "deepstream-engine-file": _engine_file,
+    "deepstream-deploy-dir": _deploy_dir,
+    "deepstream-batch": _batch,
+    "deepstream-outputs": _outputs,
+    "deepstream-dims": _dimensions,
+    "deepstream-missing-file": _missing_files,
+}
+RULES: Dict[str, Rule[NvinferModel]] = rules(Path(__file__).with_name("rules.json"), _CHECKS.__getitem__)
 
 
 def _concerns(model: Model) -> bool:

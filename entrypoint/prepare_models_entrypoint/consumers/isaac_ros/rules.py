@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
 from ...contract.consumers import RTX_ENGINE, RTX_HINT, of_rtx
 from ...contract.report import ModelReport
 from ...contract.spelling import near
-from ..consumer import ENGINE, FILES, Consumer, Rule
+from ..consumer import ENGINE, Check, Consumer, Rule, rules
 from ..model_files import Model
 from ..triton import rules as triton
 from ..triton.backend import batching
@@ -93,7 +93,7 @@ def _dynamic_dimension(of: RosModel) -> Iterator[str]:
 
 def _output_type(of: RosModel) -> Iterator[str]:
     for binding in of.model.of("output") if of.has(TENSOR_RT) else ():
-        if binding["dtype"] not in of.release.output_types:
+        if binding["dtype"] not in of.release.nodes[TENSOR_RT].output_types:
             yield f"output {binding['name']!r} is {binding['dtype']}, which {of.release.name} does not publish"
 
 
@@ -162,7 +162,7 @@ def _deploy_dir(of: RosModel) -> Iterator[str]:
 
 
 def _foreign_directory(of: RosModel) -> Iterator[str]:
-    if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
+    if of.release.nodes[TRITON].loads == "repository" and triton.judge(of.model).found.get("triton-foreign-directory"):
         yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
 
@@ -218,84 +218,27 @@ def _batch(of: RosModel) -> Iterator[str]:
             yield f"triton: max_batch_size is {value}, config.pbtxt says {of.batches[0]}"
 
 
+_CHECKS: Dict[str, Check[RosModel]] = {
+    "isaac-ros-dynamic-dimension": _dynamic_dimension,
+    "isaac-ros-output-type": _output_type,
+    "isaac-ros-no-inputs": _no_ends,
+    "isaac-ros-file": _unreadable,
+    "isaac-ros-names": _names,
+    "isaac-ros-engine-update": _engine_update,
+    "isaac-ros-workspace": _workspace,
+    "isaac-ros-engine-path": _engine_path,
+    "isaac-ros-deploy-dir": _deploy_dir,
+    "isaac-ros-model": _served_model,
+    "isaac-ros-foreign-directory": _foreign_directory,
+    "isaac-ros-plugin": _plugin,
+    "isaac-ros-fp16": _fp16,
+    "isaac-ros-parameter": _parameter,
+    "isaac-ros-batch": _batch,
+}
 RULES: Dict[str, Rule[RosModel]] = {
     RTX_ENGINE: Rule(ENGINE, "the engine is for TensorRT-RTX, and only that exact runtime loads it", RTX_HINT, _rtx),
-    "isaac-ros-dynamic-dimension": Rule(
-        ENGINE, "TensorRTNode takes dynamic sizes only in dimension 0",
-        "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",
-        _dynamic_dimension,
-    ),
-    "isaac-ros-output-type": Rule(
-        ENGINE, "TensorRTNode throws for outputs of a type that it does not publish",
-        "export the model with a cast to float32, int8, int32, int64 or uint8 here, or serve it with TritonNode",
-        _output_type,
-    ),
-    "isaac-ros-no-inputs": Rule(
-        ENGINE, "both nodes need at least one input and one output",
-        "export the model with inputs and outputs",
-        _no_ends,
-    ),
-    "isaac-ros-file": Rule(
-        FILES, "ROS 2 can't read isaac_ros.yaml, or it has no section of TensorRTNode or TritonNode",
-        "correct what is named, or remove isaac_ros.yaml and run again: it is written from the engine",
-        _unreadable,
-    ),
-    "isaac-ros-names": Rule(
-        FILES, "binding names are not the engine's, not all of them, or not paired with tensor names",
-        "correct it, or remove isaac_ros.yaml and run again: it is written from the engine",
-        _names,
-    ),
-    "isaac-ros-engine-update": Rule(
-        FILES, "with force_engine_update, which is the node's default, this engine is never used",
-        "write force_engine_update: false",
-        _engine_update,
-    ),
-    "isaac-ros-workspace": Rule(
-        FILES, "if the node ever builds, its default workspace of 64 MiB is less than this engine's build had",
-        "write max_workspace_size in bytes, such as 1073741824",
-        _workspace,
-    ),
-    "isaac-ros-engine-path": Rule(
-        FILES, "the node's default engine file is /tmp/trt_engine.plan; another path is not this engine",
-        "write the path of 1/model.plan as the node sees it",
-        _engine_path,
-    ),
-    "isaac-ros-deploy-dir": Rule(
-        FILES, "the files name a directory that is not this one: it was moved, or is mounted elsewhere",
-        "prepare-models relocate MODELS_DIR --deploy-dir PATH writes the path as the nodes see it",
-        _deploy_dir,
-    ),
-    "isaac-ros-model": Rule(
-        FILES, "TritonNode asks for another model, or has no repository",
-        "write the directory's name as model_name, and its parent in model_repository_paths",
-        _served_model,
-    ),
-    "isaac-ros-foreign-directory": Rule(
-        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is not a model",
-        "move it out of the models directory",
-        _foreign_directory,
-    ),
-    "isaac-ros-plugin": Rule(
-        FILES, "TensorRTNode loads only one plugin library, custom_plugin_lib, and the engine needs its own",
-        "write custom_plugin_lib with the library as the node sees it; link several into one",
-        _plugin,
-    ),
-    "isaac-ros-fp16": Rule(
-        FILES, "enable_fp16 has meant TF32 since Isaac ROS 4.3",
-        "remove it; precision: in the manifest decides the engine's",
-        _fp16,
-    ),
-    "isaac-ros-parameter": Rule(
-        FILES, "the node declares no such parameter (ROS ignores it) or another type (the node fails)",
-        "correct the name or the type, see docs/lint.md; --consumer isaac-ros@RELEASE chooses another release",
-        _parameter,
-    ),
-    "isaac-ros-batch": Rule(
-        FILES, "TritonNode's max_batch_size (8 by default) is not that of config.pbtxt",
-        "write the same max_batch_size in both files",
-        _batch,
-    ),
-}  # fmt: skip
+    **rules(Path(__file__).with_name("rules.json"), _CHECKS.__getitem__),
+}
 
 
 def _files(report: ModelReport, deploy_dir: str, name: str) -> Dict[str, Optional[str]]:

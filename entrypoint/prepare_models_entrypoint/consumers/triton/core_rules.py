@@ -246,12 +246,9 @@ def _shape_problem(tensor: Tensor) -> Optional[str]:
     if reshape is None:
         return None
     if not reshape:
-        return None if _elements(dims) == 1 else f"has the dims {list(dims)}, and its reshape has one element"
+        one = -1 not in dims and math.prod(dims) == 1
+        return None if one else f"has the dims {list(dims)}, and its reshape has one element"
     return None if _trunks(dims) == _trunks(reshape) else f"has the dims {list(dims)} and the reshape {list(reshape)}"
-
-
-def _elements(dims: Shape) -> int:
-    return -1 if -1 in dims else math.prod(dims)
 
 
 def _trunks(dims: Shape) -> List[int]:
@@ -274,7 +271,12 @@ def label_files(config: Message) -> Mapping[str, str]:
 def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
     """Return the versions that the policy serves, and findings about it. A directory ``2.bak`` is version 2."""
     there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
-    wrong = list(_absent(config, there))
+    wrong: List[Finding] = []
+    given = _specific(config) or []
+    absent = [version for version in given if version not in there]
+    if absent:
+        text = f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
+        wrong.append(("triton-version", text))
     versions = _chosen(config, there)
     if not versions and not wrong:
         text = ", ".join(map(str, there)) or "none"
@@ -296,13 +298,6 @@ def _number(folder: str) -> Optional[int]:
 def _specific(config: Message) -> Optional[List[int]]:
     specific = messages(config, "version_policy", "specific")
     return list(specific[0].get("versions", ())) if specific else None
-
-
-def _absent(config: Message, there: Sequence[int]) -> Iterator[Finding]:
-    given = _specific(config) or []
-    absent = [version for version in given if version not in there]
-    if absent:
-        yield "triton-version", f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
 
 
 def _chosen(config: Message, there: Sequence[int]) -> List[int]:
