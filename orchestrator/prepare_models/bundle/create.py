@@ -16,8 +16,8 @@ from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
 from ..lock.document import Lock, LockedFile, facts_of_image, path_of
+from ..lock.make import fetched_weights, sample_sets, source_id_of, wanted
 from ..lock.pins import drift_of_platform, fetched_pins, load, refuse
-from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
 from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built

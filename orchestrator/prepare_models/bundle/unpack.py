@@ -24,8 +24,8 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import BundleError
 from ..lock.document import Lock
 from ..lock.document import parse as parse_lock
+from ..lock.make import Wanted, pinnable
 from ..lock.pins import fetched_pins
-from ..lock.sources import Wanted, pinnable
 from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
