@@ -35,7 +35,7 @@ from ..signing.trust import KeyList
 from ..store.local import open_store
 from ..support.os_errors import writing
 from ..support.paths import cache_dir, contents_dir, enter_scope
-from . import folders
+from . import FOLDER, ORIGIN, SCOPE, share
 from .archive import Reader, Sink, damaged, opened
 from .contents import OnBytes, check_room, image_archive, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
@@ -228,7 +228,7 @@ def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
 
 @contextlib.contextmanager
 def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
-    root = cache_dir() / folders.FOLDER
+    root = cache_dir() / FOLDER
     root.mkdir(parents=True, exist_ok=True)
     with spool(root / "unpacked") as folder:
         work = _Work(folder, wants)
@@ -243,10 +243,10 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
         BundleError: the models are not those of the manifest.
     """
     origin = Origin(bundle=index.digest, signed_by=signed_by, store=None)
-    folder = cache_dir() / folders.FOLDER / index.digest[:16]
-    hold = folders.share(folder)
-    enter_scope(origin, folder / folders.SCOPE)
-    write_atomic(folder / folders.ORIGIN, json.dumps(origin).encode("ascii"))
+    folder = cache_dir() / FOLDER / index.digest[:16]
+    hold = share(folder)
+    enter_scope(origin, folder / SCOPE)
+    write_atomic(folder / ORIGIN, json.dumps(origin).encode("ascii"))
     for model in index.models:
         for file in model.files:
             if file.path is None:
