@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "orchestrator"), str(ROOT / "entrypoint")]
 
-from prepare_models.machine.jetpacks import releases  # noqa: E402  # the tree's own, installed or not
+from prepare_models.machine.platforms import releases  # noqa: E402  # the tree's own, installed or not
 from prepare_models.manifest.model import MODEL_ROWS, Ngc  # noqa: E402
 from prepare_models_entrypoint.consumers.registry import CONSUMERS  # noqa: E402
 from prepare_models_entrypoint.contract import known_faults  # noqa: E402

@@ -26,7 +26,9 @@ import contextlib  # noqa: E402
 import gc  # noqa: E402
 import signal  # noqa: E402
 from collections.abc import Iterator, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
 
+from . import __version__  # noqa: E402
 from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
 from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
@@ -55,9 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if trouble is not None:
             _forget_output()
             return _ended(trouble, argv)
-        from .support.bug_report import write
-
-        return _ended(BugError(type(error).__name__, write(error)), argv)
+        return _ended(BugError(type(error).__name__, _bug_report(error)), argv)
 
 
 def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
@@ -72,6 +72,38 @@ def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
         except OSError:
             _forget_output()
     return error.exit_code
+
+
+def _bug_report(error: BaseException) -> Path:
+    """Write the file that a user attaches to a bug report, and return its path.
+
+    It contains types and code locations, not messages, arguments or values: those may contain keys, URLs or model
+    names.
+    """
+    import platform
+    import tempfile
+    import traceback
+
+    lines = [f"prepare-models {__version__}", f"Python {platform.python_version()} on {platform.platform()}", ""]
+    current: BaseException | None = error
+    while current is not None:
+        lines.append(f"{type(current).__module__}.{type(current).__qualname__}")
+        frames = traceback.extract_tb(current.__traceback__)
+        lines += [f"  {_module(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
+        current = current.__cause__ or current.__context__
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="prepare-models-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("\n".join(lines) + "\n")
+    return Path(file.name)
+
+
+def _module(filename: str) -> str:
+    """Return a path relative to sys.path, so that no home directory is reported."""
+    for root in sorted(filter(None, sys.path), key=len, reverse=True):
+        if filename.startswith(root):
+            return filename[len(root) :].lstrip("/")
+    return os.path.basename(filename)
 
 
 def _wants_json(argv: Sequence[str]) -> bool:

@@ -57,10 +57,7 @@ class PrepareModelsError(Exception):
 
     def to_dict(self) -> dict[str, object]:
         """Return the document that ``--json`` prints instead of a result."""
-        problems = [
-            {"code": each.code, "about": each.about, "message": each.message, "hint": each.hint}
-            for each in self.shown()
-        ]
+        problems = [{"about": each.about, **each.info()} for each in self.shown()]
         return {"error": self.info(), "problems": problems, "exit_status": self.exit_code}
 
 

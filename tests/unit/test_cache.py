@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from prepare_models import bundle as folders
 from prepare_models.__main__ import main
-from prepare_models.bundle import folders
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.running.writer_lock import locked_now
 from prepare_models.store import PLAN

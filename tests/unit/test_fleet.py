@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prepare_models.machine import jetpacks
+from prepare_models.machine import platforms
 from prepare_models.machine.facts import Machine
 from tests.command import COMMAND
 
@@ -180,10 +180,10 @@ def test_twenty_machines_are_among_them() -> None:
 
 
 def test_releases_follow_each_other() -> None:
-    rows = [row for row in jetpacks.releases() if row.l4t]
+    rows = [row for row in platforms.releases() if row.l4t]
     bounds = [tuple(map(int, text.split("."))) for row in rows for text in row.l4t]
     assert bounds == sorted(bounds)
-    assert (rows[0].jetpack, jetpacks.releases()[-1].jetpack) == ("5.0", "7.2.2")
+    assert (rows[0].jetpack, platforms.releases()[-1].jetpack) == ("5.0", "7.2.2")
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_releases_follow_each_other() -> None:
     ],
 )
 def test_dla_is_data(board: str, tensorrt: str, uses: bool | None) -> None:
-    assert jetpacks.has_dla(board, tensorrt) is uses
+    assert platforms.has_dla(board, tensorrt) is uses
 
 
 def test_a_machine_without_release_has_no_jetpack() -> None:
-    assert jetpacks.told(Machine(arch="aarch64", soc="tegra234")) == "unknown release"
+    assert platforms.about_jetpack(Machine(arch="aarch64", soc="tegra234")) == "unknown release"

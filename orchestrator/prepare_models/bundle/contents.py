@@ -5,23 +5,31 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import zstandard
 
 from prepare_models_entrypoint.contract import sizes
 from prepare_models_entrypoint.contract.files import NO_ROOM, PARTIAL, chunks, partial_of, replace, sync
 
-from ..docker.tar_streams import END, header, padding
+from ..docker.tar_streams import END, Pieces, header, padding
 from ..errors import BundleError, HostError, NoRoomError
 from ..running.writer_lock import locked_now
 from .archive import index_name, member
-from .index import MOST_UNPACKED, Content, Index
+from .index import MOST_UNPACKED, BundledImage, Content, ImageFile, Index
+
+if TYPE_CHECKING:
+    from ..docker.container import Containers
+    from ..docker.daemon import Image
+    from ..machine.platforms import Platform
+
 
 _LEVEL = 3
 _WORTH = 0.95
@@ -177,3 +185,37 @@ def check_room(folder: Path, size_bytes: int, verb: str, *, hint: str) -> None:
     if needed > free:
         text = f"the bundle {verb} {sizes.readable(needed)}, {folder.parent} has {sizes.readable(free)}"
         raise NoRoomError(text, hint=hint)
+
+
+_CHUNK = 1 << 20
+
+
+def add_image(containers: Containers, row: Platform, reference: str, image: Image, contents: Contents) -> BundledImage:
+    """Export an image from the container engine into the contents of a bundle."""
+    files: list[ImageFile] = []
+    saved = io.BufferedReader(Pieces(containers.save(reference)), _CHUNK)
+    with tarfile.open(fileobj=saved, mode="r|", bufsize=_CHUNK) as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./")
+            if entry.isreg():
+                stream = cast("IO[bytes]", archive.extractfile(entry))
+                digest = contents.add_stream(chunks(stream))
+                files.append(ImageFile(name, sha256=digest))
+            elif entry.issym():
+                files.append(ImageFile(name, link=entry.linkname))
+            else:
+                files.append(ImageFile(name))
+    files.sort(key=lambda file: file.path)
+    return BundledImage(row.name, image.machine, reference, image.id, tuple(files))
+
+
+def image_archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[bytes]:
+    """Yield the archive of an image for the container engine to load. ``path_of``: returns the path of a digest."""
+    for file in image.files:
+        place = path_of(file.sha256) if file.sha256 is not None else None
+        yield header(file.path, place.stat().st_size if place is not None else None, link=file.link)
+        if place is not None:
+            with place.open("rb") as stream:
+                yield from chunks(stream)
+            yield padding(place.stat().st_size)
+    yield END

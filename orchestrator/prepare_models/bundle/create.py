@@ -16,8 +16,8 @@ from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
 from ..lock.document import Lock, LockedFile, facts_of_image, path_of
+from ..lock.make import fetched_weights, sample_sets, source_id_of, wanted
 from ..lock.pins import drift_of_platform, fetched_pins, load, refuse
-from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
 from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built
@@ -25,8 +25,8 @@ from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
 from ..support.os_errors import writing
 from ..support.paths import cache_dir
-from . import images, wheels
-from .contents import Contents, OnBytes, check_room, spool
+from . import wheels
+from .contents import Contents, OnBytes, add_image, check_room, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
 
@@ -188,7 +188,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
         image = containers.needed(reference, row.name)
         refuse(drift_of_platform(lock, *facts_of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
-        yield images.add(containers, row, reference, image, contents)
+        yield add_image(containers, row, reference, image, contents)
 
 
 def _check_room(folder: Path, size_bytes: int) -> None:

@@ -25,8 +25,8 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import BundleError
 from ..lock.document import Lock
 from ..lock.document import parse as parse_lock
+from ..lock.make import Wanted, pinnable
 from ..lock.pins import fetched_pins
-from ..lock.sources import Wanted, pinnable
 from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..running.connection import ConnectionSpec
@@ -36,9 +36,9 @@ from ..signing.trust import KeyList
 from ..store.local import open_store
 from ..support.os_errors import writing
 from ..support.paths import cache_dir, contents_dir, enter_scope
-from . import folders, images
+from . import FOLDER, ORIGIN, SCOPE, share
 from .archive import Reader, Sink, damaged, opened
-from .contents import OnBytes, check_room, spool
+from .contents import OnBytes, check_room, image_archive, spool
 from .index import BundledImage, BundledModel, Content, Index, ModelFile
 
 
@@ -138,7 +138,7 @@ def load_image(site: Site, image: BundledImage) -> None:
 
     containers = Containers()
     if containers.image(image.id) is None:
-        containers.load(images.archive(image, lambda digest: site.folder / "images" / digest))
+        containers.load(image_archive(image, lambda digest: site.folder / "images" / digest))
     shutil.rmtree(site.folder / "images", ignore_errors=True)
     if containers.image(image.id) is None:
         raise BundleError(
@@ -229,7 +229,7 @@ def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
 
 @contextlib.contextmanager
 def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
-    root = cache_dir() / folders.FOLDER
+    root = cache_dir() / FOLDER
     root.mkdir(parents=True, exist_ok=True)
     with spool(root / "unpacked") as folder:
         work = _Work(folder, wants)
@@ -244,10 +244,10 @@ def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], s
         BundleError: the models are not those of the manifest.
     """
     origin = Origin(bundle=index.digest, signed_by=signed_by, store=None)
-    folder = cache_dir() / folders.FOLDER / index.digest[:16]
-    hold = folders.share(folder)
-    enter_scope(origin, folder / folders.SCOPE)
-    write_atomic(folder / folders.ORIGIN, json.dumps(origin).encode("ascii"))
+    folder = cache_dir() / FOLDER / index.digest[:16]
+    hold = share(folder)
+    enter_scope(origin, folder / SCOPE)
+    write_atomic(folder / ORIGIN, json.dumps(origin).encode("ascii"))
     for model in index.models:
         for file in model.files:
             if file.path is None:

@@ -99,13 +99,6 @@ def _data() -> dict[str, Any]:
 
 
 def _entry(raw: Mapping[str, Any]) -> Entry:
-    return Entry(
-        name=raw["name"],
-        family=raw["family"],
-        format=raw["format"],
-        manifest={key: raw[key] for key in MANIFEST_KEYS if key in raw},
-        task=raw.get("task", ""),
-        isaac_ros=raw.get("isaac_ros", ""),
-        notes=tuple(raw.get("notes", ())),
-        sources=tuple(raw["sources"]),
-    )
+    facts = {"task": "", "isaac_ros": "", **{key: each for key, each in raw.items() if key not in MANIFEST_KEYS}}
+    manifest = {key: raw[key] for key in MANIFEST_KEYS if key in raw}
+    return Entry(**{**facts, "notes": tuple(raw.get("notes", ())), "sources": tuple(raw["sources"])}, manifest=manifest)

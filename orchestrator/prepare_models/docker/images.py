@@ -74,15 +74,14 @@ def build(
     tao_converter: Path | None = None,
     tag: str | None = None,
     ca: Path | None = None,
-    index_url: str | None = None,
     build_args: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """Build the image of a platform; yield the builder's lines.
 
     ``base_image``, ``tag``: in place of the platform's. ``network``: of the build's own containers, such as host.
     ``arch``: x86_64 or aarch64; None means the container engine's own. ``tao_converter``: NVIDIA's converter to put
-    into the image. ``ca``: certificates (PEM) that pip trusts in the build, too. ``index_url``: where pip finds
-    packages. ``build_args``: further arguments, such as HTTPS_PROXY.
+    into the image. ``ca``: certificates (PEM) that pip trusts in the build, too. ``build_args``: further
+    arguments, such as HTTPS_PROXY.
 
     Raises:
         UsageError: this platform's TensorRT has no tao-converter.
@@ -95,7 +94,6 @@ def build(
         )
     wanted = {
         **build_args,
-        **({"PIP_INDEX_URL": index_url} if index_url else {}),
         "BASE_IMAGE": base_image or platform.base,
         "VERSION": __version__,
         "REVISION": revision(),

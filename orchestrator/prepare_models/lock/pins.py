@@ -15,7 +15,7 @@ from ..manifest.load import load as load_manifest
 from ..manifest.model import Manifest, ModelSpec
 from ..support.file_digests import open_digests
 from .document import Facts, Lock, LockedFile, path_of, read
-from .sources import Hashing, Wanted, fetched_weights, measure_local, measure_samples, pinnable, source_id_of, wanted
+from .make import Hashing, Wanted, fetched_weights, measure_local, measure_samples, pinnable, source_id_of, wanted
 
 if TYPE_CHECKING:
     from ..signing.trust import KeyList

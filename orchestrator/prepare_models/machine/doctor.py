@@ -20,7 +20,7 @@ from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
 from ..errors import HostError
 from ..support.paths import cache_dir
-from . import jetpacks, platforms
+from . import platforms
 from .environments import unavailable
 from .facts import Machine
 from .platforms import Platform
@@ -116,7 +116,7 @@ def _machine(machine: Machine) -> Iterator[Finding]:
         board += platforms.dotted(machine.l4t) if machine.l4t else "unknown"
         yield Finding("machine", OK if machine.l4t else WARN, board, "" if machine.l4t else "name its --platform")
         if machine.l4t:
-            yield Finding("JetPack", OK, jetpacks.told(machine))
+            yield Finding("JetPack", OK, platforms.about_jetpack(machine))
     else:
         for card in machine.gpus:
             capability = card.compute_capability or "unknown"

@@ -85,7 +85,7 @@ def make(
         for device, runtime in runtimes.items()
         for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
     ]
-    warnings = [WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in dict.fromkeys(told)]
+    warnings = [each.info() for each in dict.fromkeys(told)]
     warnings += map(left_out, elsewhere)
     models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
     disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
@@ -107,9 +107,5 @@ def planned(
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:
     choice, name = converter_of(model.spec.job(Path()), runtime), model.spec.label
-    problems = tuple(
-        Foreseen(kind=each.kind, code=each.code, message=each.message, hint=each.hint)
-        for each in foreseen
-        if each.about == name
-    )
+    problems = tuple(Foreseen(kind=each.kind, **each.info()) for each in foreseen if each.about == name)
     return ModelPlan(name, model.action, model.reason, tuple(model.changes), choice.converter, choice.reason, problems)

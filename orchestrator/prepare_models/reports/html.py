@@ -1,19 +1,28 @@
-"""A self-contained HTML file: it needs no network and no other file."""
+"""A self-contained HTML file, with charts by Vega-Lite: it needs no network and no other file.
+
+The colours of the charts are the page's own, so they follow its theme.
+"""
 
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import extras
-from prepare_models_entrypoint.contract.report import ModelReport
+from prepare_models_entrypoint.contract.comparison import OutputComparison
+from prepare_models_entrypoint.contract.kinds import Schema
+from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
-from ..errors import ExtraMissingError
+from ..errors import ExtraMissingError, HostError
 from ..support.terminal import printable
 from . import documents
+from .junit import xml_text
 from .text import number, scale_fit, shape
 
 if TYPE_CHECKING:
@@ -41,14 +50,12 @@ def render(run: documents.Run) -> str:
         ExtraMissingError: the extra ``report`` is not installed.
     """
     check()
-    from . import charts
-
     return _page(
         "report.html",
         run=run,
         models=[_model(model) for model in run["models"]],
         counts=_counts(run["models"]),
-        timeline=_svg(charts.timeline(run["models"])),
+        timeline=_timeline(run["models"]),
         listed_layers=_LISTED_LAYERS,
     )
 
@@ -82,8 +89,6 @@ def _page(template: str, **values: object) -> str:
 
 
 def _model(model: ModelReport) -> dict[str, object]:
-    from . import charts
-
     verification, details = model["verification"], model["details"]
     outputs = verification["outputs"] if verification else []
     return {
@@ -95,22 +100,17 @@ def _model(model: ModelReport) -> dict[str, object]:
         "verified": documents.verified(model),
         "seconds": documents.seconds(model),
         "plots": [
-            {"name": output["name"], "charts": [_svg(charts.differences(output)), _svg(charts.agreement(output))]}
+            {"name": output["name"], "charts": [_differences(output), _agreement(output)]}
             for output in outputs[:_CHARTED_OUTPUTS]
             if output["elements"]
         ],
-        "layers": _svg(charts.layers(details["layers"])) if details and details["layers"] else None,
+        "layers": _layers(details["layers"]) if details and details["layers"] else None,
     }
 
 
 def _counts(models: Iterable[ModelReport]) -> dict[str, int]:
     verdicts = [documents.verdict(model) for model in models]
     return {name: verdicts.count(name) for name in reversed(documents.VERDICTS)}
-
-
-def _svg(drawn: str) -> Markup:
-    """Mark Vega's drawing as safe: Vega escapes the texts in it."""
-    return _verbatim(drawn)
 
 
 def _verbatim(text: str) -> Markup:
@@ -122,3 +122,172 @@ def _verbatim(text: str) -> Markup:
 def _shown(value: object) -> object:
     """Return a value for the page, without characters that reverse the direction of text."""
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_STAGES = ("fetch", "convert", "inspect", "verify")
+_TYPES = ("fp32", "tf32", "fp16", "bf16", "int8", "fp8", "other")
+# Vega measures texts in its own font; the reader's may be wider.
+_PADDING = {"left": 30, "top": 4, "right": 8, "bottom": 4}
+_POWER = "datum.value == -8 ? '≤1e-8' : '1e' + datum.value"
+_CONFIG: Schema = {
+    # The picture as a whole has a description; its parts need none.
+    "mark": {"aria": False},
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "aria": False, "labelColor": "currentColor", "titleColor": "currentColor", "domainColor": "currentColor",
+        "tickColor": "currentColor", "gridColor": "currentColor", "gridOpacity": 0.15, "titleFontWeight": "normal",
+        "labelFontSize": 11, "titleFontSize": 12, "labelLimit": 180,
+    },
+    "legend": {
+        "aria": False, "labelColor": "currentColor", "titleColor": "currentColor", "orient": "top", "labelFontSize": 12,
+        "symbolType": "square",
+    },
+}  # fmt: skip
+
+
+def _timeline(models: Sequence[ModelReport]) -> Markup:
+    """Draw when each stage of each model ran; return an empty text if none ran."""
+    stages = [(model["name"], stage) for model in models for stage in model["stages"] if stage.get("started_at")]
+    if not stages:
+        return _verbatim("")
+    start = min(stage["started_at"] for _, stage in stages)
+    values = [
+        {
+            "model": name,
+            "stage": stage["name"],
+            "start": stage["started_at"] - start,
+            "end": stage["started_at"] - start + stage["seconds"],
+        }
+        for name, stage in stages
+    ]
+    spec = {
+        "width": 640,
+        "height": {"step": 18},
+        "data": {"values": values},
+        "mark": {"type": "bar", "minBandSize": 1},
+        "encoding": {
+            "x": {"field": "start", "type": "quantitative", "title": "seconds since the first stage began"},
+            "x2": {"field": "end"},
+            "y": {"field": "model", "type": "nominal", "sort": None, "title": None},
+            "color": _colours("stage", _STAGES),
+        },
+    }
+    whole = max(stage["started_at"] + stage["seconds"] for _, stage in stages) - start
+    begun = dt.datetime.fromtimestamp(start, dt.timezone.utc).strftime("%H:%M:%S")
+    return _svg(spec, f"Stages of {len({name for name, _ in stages})} models over {whole:.1f} seconds from {begun} UTC")
+
+
+def _differences(output: OutputComparison) -> Markup:
+    """Draw the distribution of an output's absolute differences."""
+    histogram = output["histogram"]
+    lowest, width = histogram["lowest"], 1 / histogram["per_decade"]
+    values = [
+        {"low": lowest + (index - 1) * width, "high": lowest + index * width, "count": count}
+        for index, count in enumerate(histogram["counts"])
+        if count
+    ]
+    spec = {
+        "width": 300,
+        "height": 130,
+        "data": {"values": values},
+        "mark": {"type": "bar", "color": "var(--c1)"},
+        "encoding": {
+            "x": {
+                "field": "low", "type": "quantitative", "title": "absolute difference",
+                "bin": {"binned": True, "step": width},
+                "scale": {"domain": [lowest - width, 4]},
+                "axis": {"values": [-8, -6, -4, -2, 0, 2, 4], "labelExpr": _POWER},
+            },
+            "x2": {"field": "high"},
+            "y": {"field": "count", "type": "quantitative", "title": "values", "scale": {"type": "symlog"},
+                  "axis": {"labelExpr": "format(datum.value, '~s')", "values": [0, 10, 1000, 100_000, 10_000_000]}},
+        },
+    }  # fmt: skip
+    return _svg(spec, f"Histogram of the absolute differences of {output['name']}, largest {output['max_abs']:.6g}")
+
+
+def _agreement(output: OutputComparison) -> Markup:
+    """Draw some values of an output against the reference's."""
+    points = [{"reference": first, "candidate": second} for first, second in output["points"]]
+    ends = [value for point in output["points"] for value in point] or [0.0]
+    line = [{"reference": end, "candidate": end} for end in (min(ends), max(ends))]
+    axes = {
+        name: {"field": field, "type": "quantitative", "title": field, "scale": {"zero": False}}
+        for name, field in (("x", "reference"), ("y", "candidate"))
+    }
+    spec = {
+        "width": 220,
+        "height": 130,
+        "layer": [
+            {
+                "data": {"values": line},
+                "mark": {"type": "line", "color": "currentColor", "opacity": 0.4},
+                "encoding": axes,
+            },
+            {
+                "data": {"values": points},
+                "mark": {"type": "point", "color": "var(--c1)", "size": 14},
+                "encoding": axes,
+            },
+        ],
+    }
+    return _svg(spec, f"{len(points)} values of {output['name']} against the reference; equal ones lie on the line")
+
+
+def _layers(found: Sequence[Layer]) -> Markup:
+    """Draw the number of layers of each kind, by precision."""
+    values = [{"type": layer["type"], "precision": _type(layer)} for layer in found]
+    most = max(Counter(value["type"] for value in values).values())
+    axis = {"tickCount": min(most, 6), "format": "d"}
+    spec = {
+        "width": 420,
+        "height": {"step": 20},
+        "data": {"values": values},
+        "mark": "bar",
+        "encoding": {
+            "x": {"aggregate": "count", "type": "quantitative", "title": "layers", "axis": axis},
+            "y": {"field": "type", "type": "nominal", "sort": "-x", "title": None},
+            "color": _colours("precision", [name for name in _TYPES if any(v["precision"] == name for v in values)]),
+        },
+    }
+    return _svg(spec, f"{len(values)} layers by kind and precision")
+
+
+def _type(layer: Layer) -> str:
+    return layer["precision"] if layer["precision"] in _TYPES else "other"
+
+
+def _colours(field: str, domain: Sequence[str]) -> Schema:
+    known = _TYPES if field == "precision" else _STAGES
+    colours = [f"var(--c{known.index(name) + 1})" for name in domain]
+    return {"field": field, "type": "nominal", "title": None, "scale": {"domain": list(domain), "range": colours}}
+
+
+def _drawable(value: Any) -> Any:
+    """Return a part of a chart without characters that SVG can't hold: the library would end the process."""
+    if isinstance(value, str):
+        return xml_text(value)
+    if isinstance(value, list):
+        return [_drawable(each) for each in value]
+    return {key: _drawable(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _svg(spec: Schema, description: str) -> Markup:
+    """Return Vega's drawing, marked as safe: Vega escapes the texts in it."""
+    import vl_convert
+
+    document = {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **_drawable(spec)}
+    try:
+        drawn: str = vl_convert.vegalite_to_svg(document, "5.20")
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # from Rust: it has no class to import and is not an Exception
+            raise
+        raise HostError(
+            "the charts of the report can't be drawn: their library gave up",
+            hint="raise the limits (ulimit -n 4096, ulimit -v unlimited), or render it as markdown",
+        ) from None
+    label = escape(xml_text(description), quote=True)
+    return _verbatim(drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))

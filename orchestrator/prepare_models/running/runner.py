@@ -37,8 +37,8 @@ from ..machine.facts import power_of
 from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
 from ..planning import disk_budget, planner
-from ..planning.identity import changed_at
 from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
+from ..planning.planner import changed_at
 from ..reports import documents
 from ..reports.documents import timestamp
 from ..store import restore

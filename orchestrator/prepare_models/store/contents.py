@@ -21,7 +21,7 @@ from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 from prepare_models_entrypoint.contract.values import Value
 
-from ..bundle import folders as bundles
+from .. import bundle as bundles
 from ..errors import UsageError
 from ..signing.origins import label_of, untrusted
 from ..support.file_digests import Digests

@@ -52,6 +52,10 @@ class Message(NamedTuple):
     message: str
     hint: str = ""
 
+    def info(self) -> WarningInfo:
+        """Return what documents have of a warning."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
     def __str__(self) -> str:
         text = f"{self.kind} [{self.code}] {one_line(self.about)}: {self.message}".replace("\n", _CONTINUED)
         hint = self.hint.replace("\n", _CONTINUED)

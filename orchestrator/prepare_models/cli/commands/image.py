@@ -67,7 +67,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> list[Image]:
     platform, tao_converter, ca = _platform(arguments), _file(arguments.tao_converter), _file(arguments.ca)
-    containers = Containers()
+    index = {"PIP_INDEX_URL": arguments.index_url} if arguments.index_url else {}
+    containers, build_args = Containers(), {**dict(arguments.build_arg), **index}
     lines = images.build(
         containers,
         platform,
@@ -77,8 +78,7 @@ def _build(arguments: argparse.Namespace) -> list[Image]:
         tao_converter=tao_converter,
         tag=arguments.tag,
         ca=ca,
-        index_url=arguments.index_url,
-        build_args=dict(arguments.build_arg),
+        build_args=build_args,
     )
     _show(lines, arguments)
     return [containers.needed(arguments.tag or platform.image)]

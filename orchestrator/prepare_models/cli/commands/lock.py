@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,6 @@ from ...machine import platforms
 from ...manifest.load import load
 from ...manifest.model import Manifest, terms_accepted
 from ...planning import planner
-from ...reports.text import write
 from ...running.fetch_process import counted
 from ...signing import releases
 from ...support import paths
@@ -113,11 +113,9 @@ def _write(arguments: argparse.Namespace) -> int:
     if signs is not None:
         series = arguments.series or arguments.manifest.stem
         releases.sign(target, releases.edition(releases.LOCK, made.digest, series, arguments.counter), signs)
-    if arguments.json:
-        write(made.to_json().rstrip())
-    elif not arguments.quiet:
-        signed = f", signed as {releases.signature_of(target).name}" if signs else ""
-        show(*_summary(made), f"lock  {target}{signed}", wide=arguments.wide)
+    signed = f", signed as {releases.signature_of(target).name}" if signs else ""
+    parts = [*_summary(made), f"lock  {target}{signed}"]
+    printing.result(arguments, json.loads(made.to_json()), *parts, quiet=arguments.quiet)
     return EXIT_OK
 
 

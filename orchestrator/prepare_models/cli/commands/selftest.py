@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...machine.doctor import OK
-from ...reports import text
 from ...reports.documents import save
 from ...running import progress
 from ...selftest.steps import Selftest, Step, private_words
-from ...support.page import Table, show
-from .. import building
+from ...support.page import Table
+from .. import building, printing
 from ..options import add_executor, add_output
 
 EXAMPLE = """\
@@ -44,10 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
         outcome = test.run()
     document = outcome.document(private)
     save(arguments.output, document)
-    if arguments.json:
-        text.write(document.rstrip("\n"))
-    else:
-        show(_table(outcome.steps), "", f"file  {arguments.output}", wide=arguments.wide)
+    printing.result(arguments, json.loads(document), _table(outcome.steps), "", f"file  {arguments.output}")
     return EXIT_MODEL_FAILED if outcome.failed else EXIT_OK
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import EXIT_OK
-from ...reports.text import write
 from ...signing import envelopes, trust
 from ...support.page import Part, Table, show
+from .. import printing
 from ..options import add_json, add_key, add_keys_file, beginning, command
 
 EXAMPLE = """\
@@ -57,10 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     file = trust.place(arguments.trusted_keys)
     keys = trust.load(file)
     if arguments.action == "ls":
-        if arguments.json:
-            write(keys.to_json().rstrip())
-        else:
-            show(*_shown(keys))
+        printing.result(arguments, json.loads(keys.to_json()), *_shown(keys))
         return EXIT_OK
     changes = {"add": _add, "revoke": _revoke, "export": _export, "update": _update}
     following, told = changes[arguments.action](keys, arguments)
