@@ -22,6 +22,7 @@ from .segments import Segments, Values
 # Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
 # it is spent, no smaller number of activations to leave out is looked for.
 _MOST_VALUES = 5e10
+_EVALUATIONS = 64  # of all samples, more than are ever needed, besides those of activations that are tried alone
 # Samples for each of these runs: more if they are quick, as one sample shows what another (silence, say) hides.
 _FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
@@ -93,7 +94,9 @@ def search(
         keep: names of nodes that don't become int8 in any case.
         tolerable: the root of the mean squared error that an output may have, over its deviation.
     """
-    runs = _Runs(int(_MOST_VALUES / max(1.0, samples.values)), progress)
+    feeds, candidates = len(samples.search) + len(samples.judged), len(next(iter(scales.values())).seen)
+    most = min(_MOST_VALUES / max(1.0, samples.values), feeds * (_EVALUATIONS + 6 * candidates))
+    runs = _Runs(int(most), progress)
     makers = states.makers(model, samples.search[0])
     variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
     method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
