@@ -112,7 +112,7 @@ class Reference:
 def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Reference]:
     """Yield the source model with the manifest's changes to its graph, in its own precision."""
     if job.onnx == OnnxConfig():
-        yield Reference(job, _named(source, work_dir), work_dir)
+        yield Reference(job, _runnable(source, work_dir), work_dir)
         return
     from ..onnx_graph.typed_model import prepared
 
@@ -122,17 +122,20 @@ def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Refe
         yield Reference(job, typed.path, work_dir)
 
 
-def _named(source: Path, work_dir: Path) -> Path:
-    """Return the source, or a renamed copy if nodes share a name, which ONNX Runtime refuses."""
+def _runnable(source: Path, work_dir: Path) -> Path:
+    """Return the source, or a prepared copy if nodes share a name or functions have another opset.
+
+    ONNX Runtime refuses both.
+    """
     if importlib.util.find_spec("onnx") is None:
         return source
     from ..onnx_graph import graph, model_file, prepare
 
     model = model_file.load(source)
     names = [node.name for node in graph.nodes(model) if node.name]
-    if len(set(names)) == len(names):
+    if len(set(names)) == len(names) and not model.functions:
         return source
-    copy = work_dir / "named.onnx"
+    copy = work_dir / "runnable.onnx"
     model_file.save(prepare.prepare(model), copy)
     return copy
 
