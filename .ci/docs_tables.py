@@ -19,13 +19,15 @@ from prepare_models_entrypoint.consumers.registry import CONSUMERS  # noqa: E402
 from prepare_models_entrypoint.contract import known_faults  # noqa: E402
 from prepare_models_entrypoint.contract.builder import BuilderConfig  # noqa: E402
 from prepare_models_entrypoint.contract.conversion import OnnxConfig, TaoConfig  # noqa: E402
-from prepare_models_entrypoint.contract.deepstream import DeepStreamConfig  # noqa: E402
+from prepare_models_entrypoint.contract.deployment import DeepStreamConfig, RosConfig  # noqa: E402
 from prepare_models_entrypoint.contract.error_codes import ERRORS  # noqa: E402
 from prepare_models_entrypoint.contract.kinds import OneOf  # noqa: E402
-from prepare_models_entrypoint.contract.ros import RosConfig  # noqa: E402
-from prepare_models_entrypoint.contract.samples import CalibrationConfig  # noqa: E402
 from prepare_models_entrypoint.contract.settings import Option, Setting, rows  # noqa: E402
-from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig  # noqa: E402
+from prepare_models_entrypoint.contract.verification import (  # noqa: E402
+    CalibrationConfig,
+    Thresholds,
+    VerifyConfig,
+)
 
 FILES = ("manifest.md", "errors.md", "lint.md", "platforms.md")
 _MARKED = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import networks  # beside this file
 from tests.farm.processes import Farm, farm  # after the path to it is set
 
-from prepare_models.executors.options import FarmOptions  # after the path to it is set
 from prepare_models.farm.cluster import Cluster, Want  # after the path to it is set
+from prepare_models.options import FarmOptions
 
 BUILDS, TASKS, THREADS = 6, 1000, 128
 ONE, TWO = "one-worker", "two-workers"  # device classes

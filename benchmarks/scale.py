@@ -198,7 +198,7 @@ def measure(rounds: int) -> Iterator[tuple[str, str]]:
     from tests.farm.store_server import BUCKET, s3
     from tests.farm.test_shared_store import built
 
-    from prepare_models.store import open_store
+    from prepare_models.store.local import open_store
     from prepare_models.store.shared import SharedStore
     from prepare_models_entrypoint.contract.files import sha256_file
 
@@ -209,7 +209,7 @@ def measure(rounds: int) -> Iterator[tuple[str, str]]:
         keys = [f"{number:064x}" for number in range(1000)]
         content = b"{}"
         server.files().pipe({f"{BUCKET}/site/engines/{key}.json": content for key in keys[::2]})
-        yield "lookup of 1,000 keys, 500 of them there", _best(rounds, lambda: shared.lookup(keys))
+        yield "lookup of 1,000 keys, 500 of them there", _best(rounds, lambda: shared.keys() & set(keys))
         yield "push of an engine", _best(rounds, lambda: shared.push(entry, replace=True))
         locked = {entry.key: sha256_file(entry.plan)}
         yield "pull of an engine", _best(rounds, lambda: shared.pull(entry.key, store, locked=locked))

@@ -26,7 +26,7 @@ _AT_START = re.compile(r"PYTHON.*|LD_.*|LC_.*|LANG|LANGUAGE|TZ|MALLOC_.*|COV.*")
 _COMMANDS = ("bundle", "check", "lint", "lock", "plan", "run", "status")
 _IMPORTED = (
     *(f"prepare_models.cli.commands.{name}" for name in _COMMANDS), "prepare_models.cli.parser",
-    "prepare_models.bundle.create", "prepare_models.running.whole_run", "securesystemslib.dsse", "ssl",
+    "prepare_models.bundle.create", "prepare_models.running.runner", "securesystemslib.dsse", "ssl",
 )  # fmt: skip
 _MOST = 1 << 18  # bytes of a request
 _PR_SET_PDEATHSIG = 1

@@ -10,7 +10,7 @@ import resource
 import time
 import traceback
 from pathlib import Path
-from typing import Dict, Iterator, Mapping, Optional, Sequence
+from typing import Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
@@ -44,6 +44,7 @@ from .converters.convert import Converted, convert
 from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
 from .converters.request import SYNC
+from .download.digest import wait_for
 from .download.fetch import Fetched, fetch
 from .errors import ConvertError, StageError, VerifyError, from_external_data, from_os_error
 from .events import Events
@@ -52,6 +53,7 @@ from .masking import mask
 from .onnx_graph import calibration_cache
 from .onnx_graph.findings import of_proof
 from .publish import PLAN, clear_room, make_room, publish
+from .reach import samples_of
 from .verify.comparison import FAR_OFF, refusal, verify
 
 _STATUS = {
@@ -172,11 +174,13 @@ class _Run:
         cache = fetched.get("calibration_cache")
         self.report["warnings"] += known_faults.of_build(self.model, self.runtime)
 
-        def meanwhile() -> None:
-            for file in () if check_only else fetched.values():
-                file.digest.start()  # the build process has started, so there may be threads here now
+        def meanwhile() -> Callable[[], None]:
+            digests = [] if check_only else [file.digest for file in fetched.values()]
+            for digest in digests:
+                digest.start()  # the build process has started, so there may be threads here now
             if not check_only:
                 importlib.import_module(f"{__package__}.consumers.lint")
+            return lambda: wait_for(digests)
 
         def on_progress(data: Mapping[str, object]) -> None:
             self._progress(data)
@@ -191,15 +195,14 @@ class _Run:
         )  # fmt: skip
 
     def _build(self, fetched: Dict[str, Fetched], work: Path) -> None:
-        source = fetched["model"]
         plan = make_room(self.output_dir)
         with partial_file(plan) as (_, partial):
             with self._timed("convert") as timing:
-                before = self._fingerprint(source.path)
+                before = self._fingerprint(fetched)
                 converted = self._converted(fetched, partial, work)
                 timing["peak_rss_bytes"] = converted.peak_rss_bytes
                 self._note_conversion(converted)
-                self._refuse_change(fetched["model"], before)
+                self._refuse_change(fetched, before)
                 self._note_materials(fetched)
                 self._note_identity(fetched)
             with self._timed("inspect") as timing:
@@ -224,7 +227,6 @@ class _Run:
             self.report["warnings"] += lint.of_engine(self.report, self.output_dir, self.model.deployment.consumers)
             self.report["status"] = BUILT
             self._keep_calibration(work)
-            sync_file(partial)
             publish(partial, self.output_dir, self.model.deploy_dir, self.report)
 
     @property
@@ -317,14 +319,15 @@ class _Run:
                 read_small(made, largest=calibration_cache.LARGEST, follow=False),
             )
 
-    def _fingerprint(self, model: Path) -> "list[tuple[int, ...]]":
-        samples = self.model.calibration.samples() if self.model.calibration else []
-        states = (os.stat(str(file)) for file in (model, *external_data.files(model), *samples))
+    def _fingerprint(self, fetched: Dict[str, Fetched]) -> "list[tuple[int, ...]]":
+        """Return the states of the files whose digests are part of the identity, which is computed after the build."""
+        own = [*external_data.files(fetched["model"].path), *samples_of(self.model)[0]]
+        states = (os.stat(str(file)) for file in (*(each.path for each in fetched.values()), *own))
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
-    def _refuse_change(self, model: Fetched, before: "list[tuple[int, ...]]") -> None:
-        if self._fingerprint(model.path) != before:
-            what = f"{model.path}, its external data or its calibration samples changed while it was being converted"
+    def _refuse_change(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
+        if self._fingerprint(fetched) != before:
+            what = f"{fetched['model'].path}, its weights, samples or calibration cache changed during the build"
             raise StageError("source-changed", what, hint="run again", retryable=True)
 
     def _note_materials(self, fetched: Dict[str, Fetched]) -> None:

@@ -24,6 +24,7 @@ from typing import (
     Optional,
     Sequence,
     Set,
+    Tuple,
     Type,
     TypeVar,
 )
@@ -82,27 +83,31 @@ class Silence(NamedTuple):
     every_s: Optional[float] = None
     call: Callable[[float], None] = lambda _: None
 
-    def lines(self, stream: BinaryIO) -> Iterator[bytes]:
-        """Yield the lines of a pipe.
+    def lines(self, *pipes: BinaryIO) -> Iterator[bytes]:
+        """Yield the lines of all pipes as they come.
 
         Raises:
             ContractError: one is longer than any that this package writes.
         """
-        poll, rest, heard = select.poll(), b"", time.monotonic()
-        poll.register(stream.fileno(), select.POLLIN)
-        while True:
-            if not poll.poll(None if self.every_s is None else self.every_s * 1000):
+        poll, heard, rests = select.poll(), time.monotonic(), {pipe.fileno(): b"" for pipe in pipes}
+        for descriptor in rests:
+            poll.register(descriptor, select.POLLIN)
+        while rests:
+            ready = poll.poll(None if self.every_s is None else self.every_s * 1000)
+            if not ready:
                 self.call(time.monotonic() - heard)
-                continue
-            piece, heard = os.read(stream.fileno(), _PIECE_BYTES), time.monotonic()
-            if not piece:
-                break
-            *whole, rest = (rest + piece).split(b"\n")
-            if len(rest) > _LONGEST_LINE:
-                raise ContractError(f"a line of more than {_LONGEST_LINE} bytes")
-            yield from (line + b"\n" for line in whole)
-        if rest:
-            yield rest
+            for descriptor, _ in ready:
+                piece, heard = os.read(descriptor, _PIECE_BYTES), time.monotonic()
+                *whole, rest = (rests.pop(descriptor) + piece).split(b"\n")
+                yield from (line + b"\n" for line in whole)
+                if len(rest) > _LONGEST_LINE:
+                    raise ContractError(f"a line of more than {_LONGEST_LINE} bytes")
+                if piece:
+                    rests[descriptor] = rest
+                    continue
+                poll.unregister(descriptor)
+                if rest:
+                    yield rest
 
 
 _ALL_SILENT = Silence()
@@ -146,42 +151,53 @@ def supervise_fork(
 
 
 def supervise_forks(
-    works: Sequence[Callable[[int], int]], *, log: Path, on_line: Callable[[bytes], None], timeout_s: Optional[float],
-    silence: Silence = _ALL_SILENT, on_start: Callable[[], None] = lambda: None,
+    works: Sequence[Callable[[int], int]], *, log: Optional[Path], on_line: Callable[[bytes], None],
+    timeout_s: Optional[float],
+    silence: Silence = _ALL_SILENT, on_start: Callable[[], object] = lambda: None,
 ) -> List[Ended]:  # fmt: skip
-    """Do several works at once, each as ``supervise_fork`` does it; what ends one of them early ends all of them.
+    """Do several works at once, each as ``supervise_fork`` does it; if another than the first fails, all are ended.
 
     Args:
-        works: they share the descriptor, so a line should have less than 4096 bytes.
-        log: receives the output of all.
+        works: each gets a descriptor of its own.
+        log: receives the output of all; None: where that of this process goes.
         on_line: called with each line. What it raises ends all and is raised.
         timeout_s: seconds until all are killed.
         silence: called while no lines come.
         on_start: called once when all have started.
     """
     strays = Strays()
-    reader, writer = os.pipe()
     children: List[int] = []
-    with os.fdopen(reader, "rb") as lines:
+    with contextlib.ExitStack() as stack:
+        pipes: List[BinaryIO] = []
         try:
             for work in works:
-                group = children[0] if children else 0
-                child = os.fork()
-                if child == 0:
-                    os.close(reader)
-                    _serve(work, writer, log, group)
+                child, pipe = _forked(work, log, children[0] if children else 0)
                 children.append(child)
-                with contextlib.suppress(OSError):
-                    os.setpgid(child, group)  # the child does the same, whichever is first
+                pipes.append(stack.enter_context(pipe))
         except BaseException:
             _end(children, strays)
             raise
+        return _attend(children, silence.lines(*pipes), on_line, timeout_s, strays, on_start=on_start)
+
+
+def _forked(work: Callable[[int], int], log: Optional[Path], group: int) -> Tuple[int, BinaryIO]:
+    """Start a work, and return its process id and what it reports. ``group``: process group to join; 0: a new one."""
+    reader, writer = os.pipe()
+    with contextlib.ExitStack() as stack:
+        pipe = stack.enter_context(os.fdopen(reader, "rb"))
+        try:
+            child = os.fork()
+            if child == 0:
+                _serve(work, writer, log, group)
         finally:
             os.close(writer)
-        return _attend(children, silence.lines(lines), on_line, timeout_s, strays, on_start=on_start)
+        with contextlib.suppress(OSError):
+            os.setpgid(child, group)  # the child does the same, whichever is first
+        stack.pop_all()
+    return child, pipe
 
 
-def _serve(work: Callable[[int], int], writer: int, log: Path, group: int) -> NoReturn:
+def _serve(work: Callable[[int], int], writer: int, log: Optional[Path], group: int) -> NoReturn:
     """Do a forked child's work and end the process, whatever happens."""
     status = 1
     try:
@@ -189,8 +205,8 @@ def _serve(work: Callable[[int], int], writer: int, log: Path, group: int) -> No
             os.setpgid(0, group)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        for target, path, flags in ((0, os.devnull, os.O_RDONLY), (1, str(log), _APPEND), (2, str(log), _APPEND)):
-            descriptor = os.open(path, flags, 0o644)
+        for target in (0, 1, 2) if log is not None else (0,):
+            descriptor = os.open(str(log), _APPEND, 0o644) if target else os.open(os.devnull, os.O_RDONLY)
             os.dup2(descriptor, target)
             os.close(descriptor)
         status = work(writer)
@@ -237,11 +253,14 @@ class Strays:
 
 def _attend(
     children: Sequence[int], lines: Iterable[bytes], on_line: Callable[[bytes], None], timeout_s: Optional[float],
-    strays: Strays, *, on_start: Callable[[], None] = lambda: None,
+    strays: Strays, *, on_start: Callable[[], object] = lambda: None,
 ) -> List[Ended]:  # fmt: skip
     group, nonsense = children[0], None
+    watchers = [threading.Thread(target=_watch, args=(child, group)) for child in children[1:]]
     try:
         with _deadline(group, timeout_s, strays) as expired:
+            for watcher in watchers:
+                watcher.start()
             on_start()
             try:
                 for line in lines:
@@ -253,17 +272,29 @@ def _attend(
             for child in children:
                 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     except BaseException:
-        _end(children, strays)
+        _end(children, strays, watchers)
         raise
+    for watcher in watchers:
+        watcher.join()
     ended = [_ended(child, nonsense, expired=expired.is_set()) for child in children]
     strays.end()
     return ended
 
 
-def _end(children: Sequence[int], strays: Strays) -> None:
+def _watch(child: int, group: int) -> None:
+    """Wait for a child, which another thread reaps, and kill its group if it failed."""
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    if ended is not None and ended.si_status:
+        os.killpg(group, signal.SIGKILL)
+
+
+def _end(children: Sequence[int], strays: Strays, watchers: Sequence[threading.Thread] = ()) -> None:
     """Kill children, which are one process group, and what they left behind."""
     if children:
         os.killpg(children[0], signal.SIGKILL)
+    for watcher in watchers:
+        if watcher.ident is not None:
+            watcher.join()
     for child in children:
         os.waitpid(child, 0)
     strays.end()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Dict, Optional, TypedDict
 
 from .contract import companions
 from .contract.companions import PROVENANCE, REPORT, SIGNED
 from .contract.deployment import Deployment
-from .contract.files import partial_file, remove_partials, replace, share_file, sync_directory, write_all_own, write_own
+from .contract.files import partial_file, remove_partials, share_file, sync_all, sync_directory, unfinished
 from .contract.provenance import statement
 from .contract.report import ModelReport, read
 
@@ -43,10 +44,16 @@ def publish(partial: Path, output_dir: Path, deploy_dir: str, report: ModelRepor
     for stale in (REPORT, SIGNED, *texts):
         with contextlib.suppress(FileNotFoundError):
             (output_dir / stale).unlink()
+    texts[REPORT] = json.dumps(report, indent=2) + "\n"
+    contents = {name: text.encode("utf-8") for name, text in texts.items() if text is not None}
+    with unfinished(output_dir, contents) as partials:
+        sync_all([partial, *partials.values()], directories=[output_dir])
+        record = partials.pop(REPORT)
+        for name, made in {PLAN.as_posix(): partial, **partials}.items():
+            os.replace(str(made), str(output_dir / name))
+        sync_all(directories=[output_dir, (output_dir / PLAN).parent])
+        os.replace(str(record), str(output_dir / REPORT))
     sync_directory(output_dir)
-    replace(partial, output_dir / PLAN)
-    write_all_own(output_dir, {name: text.encode("utf-8") for name, text in texts.items() if text is not None})
-    write_own(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
 
 
 def _companions(report: ModelReport, deploy_dir: str) -> Dict[str, Optional[str]]:

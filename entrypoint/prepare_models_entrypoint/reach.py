@@ -14,7 +14,7 @@ from .landlock import Reach
 
 if TYPE_CHECKING:
     from .contract.job import ModelJob
-    from .contract.samples import SampleConfig
+    from .contract.verification import SampleConfig
 
 # Programs, libraries and what the kernel reports about this machine. None of these belong to users or are secret.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store")
@@ -46,7 +46,7 @@ def of(
         write: more files and directories to change.
         program: a converter; the libraries of its installation are included.
     """
-    files, folders = _of_model(model) if model is not None else ([], [])
+    files, folders = samples_of(model) if model is not None else ([], [])
     if source is not None:
         files += [str(source), *_weights_of(source)]
     return Reach(
@@ -107,7 +107,7 @@ def _libraries(program: Optional[str], model: Optional[ModelJob]) -> List[str]:
     return found
 
 
-def _of_model(model: ModelJob) -> "tuple[List[str], List[str]]":
+def samples_of(model: ModelJob) -> "tuple[List[str], List[str]]":
     """Return the files of samples, and the directories to search for them."""
     judged = model.judged
     sources: List[Optional[SampleConfig]] = [model.calibration, judged.images if judged else None]

@@ -28,18 +28,16 @@ if TYPE_CHECKING:
         SignatureError,
         UsageError,
     )
-    from .executors.options import ContainerOptions, FarmOptions
     from .manifest.model import Manifest, ModelSpec
+    from .options import ContainerOptions, FarmOptions, Sharing, Signatures
     from .planning.disk_budget import Disk
     from .planning.plan import ModelPlan, Plan
     from .provisioning.health import Health
-    from .provisioning.results import Provisioned, Rollback
-    from .reports.run_report import Conversion, RunReport
+    from .provisioning.status_document import Provisioned, Rollback
+    from .reports.documents import Conversion, RunReport
     from .running.inspecting import Inspection, LintedModel, LintReport, Tensor
     from .running.progress import Observer
     from .running.selection import Bundle, Delivery
-    from .running.sharing import Sharing
-    from .signing.required import Signatures
 
 __version__ = "0.1.0"
 
@@ -61,8 +59,8 @@ __all__ = [
 _HOMES = (
     "prepare_models.errors", "prepare_models.api", "prepare_models.manifest.model", "prepare_models.planning.plan",
     "prepare_models.running.inspecting", "prepare_models_entrypoint.contract.report",
-    "prepare_models.executors.options", "prepare_models.planning.disk_budget", "prepare_models.provisioning.health",
-    "prepare_models.provisioning.results",
+    "prepare_models.options", "prepare_models.planning.disk_budget", "prepare_models.provisioning.health",
+    "prepare_models.provisioning.status_document",
 )  # fmt: skip
 
 

@@ -22,13 +22,15 @@ def _forget_relative_places() -> None:
 _forget_relative_places()  # before any other import; a program that imports the package keeps its own path
 
 import atexit  # noqa: E402
+import contextlib  # noqa: E402
 import gc  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+import signal  # noqa: E402
+from collections.abc import Iterator, Sequence  # noqa: E402
 
 from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareModelsError  # noqa: E402
-from .support.interrupts import ended_by_signals  # noqa: E402
 from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
+gc.set_threshold(50_000)  # or modules are searched for garbage dozens of times while they are imported
 atexit.register(gc.freeze)  # or the interpreter looks through a run's reports for garbage once more before it ends
 
 
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         try:
-            with ended_by_signals():
+            with _ended_by_signals():
                 return run_command(argv)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is expected
@@ -85,14 +87,36 @@ def run_command(argv: Sequence[str] | None) -> int:
     return run(argv)
 
 
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end the block as Ctrl-C does, with all cleaned up, unless they already have handlers."""
+
+    def interrupted(number: int, frame: object) -> None:
+        del frame
+        raise InterruptedRunError(f"stopped by {signal.Signals(number).name}")
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupted)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _open_streams() -> None:
-    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor."""
+    """Replace closed standard streams by the null device, lest a file opened later gets their descriptor.
+
+    The others wait for whoever is at their other end: where a parent's pipe doesn't, output would be cut short.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this one
             os.set_inheritable(number, True)
+        os.set_blocking(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 

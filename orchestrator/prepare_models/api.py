@@ -17,23 +17,20 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 
 from .executors import choice
-from .executors.options import ContainerOptions
 from .manifest.model import Manifest
-from .reports.run_report import Conversion, RunReport
+from .options import ContainerOptions, RunSettings, Sharing, Signatures
+from .reports.documents import Conversion, RunReport
 from .running import selection
-from .running.events import Events, OnEvent
-from .running.progress import Observer
+from .running.progress import Events, Observer, OnEvent
 from .running.selection import Bundle, Chosen, Delivery, ManifestLike, OnBytes, Selection, StrPath
-from .running.sharing import Sharing
-from .signing.required import Signatures
 from .support import paths
 from .support.os_errors import in_words
 
 if TYPE_CHECKING:
-    from .manifest.single import ShapeText
+    from .manifest.draft import ShapeText
     from .planning.plan import Plan
     from .provisioning.health import Health
-    from .provisioning.results import Provisioned, Rollback
+    from .provisioning.status_document import Provisioned, Rollback
     from .running.inspecting import Inspection, LintReport
 
 _HERE = ContainerOptions()
@@ -113,16 +110,16 @@ def run(
         PrepareModelsError: the run could not be started or finished. docs/python.md has the classes.
     """
     started = time.time()
-    from .running import whole_run
+    from .running import runner
 
-    settings = whole_run.Settings(
+    settings = RunSettings(
         Path(models_dir), jobs, fail_fast, force, timeout_s, accept_eula, _paths(reports or {}), sharing
     )
-    whole_run.get_ready(settings)
+    runner.get_ready(settings)
     hears = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     chosen = selection.chosen(wanted, _verifying(hears), accepts=True)
-    return RunReport(whole_run.perform(chosen, settings, hears, started=started))
+    return RunReport(runner.perform(chosen, settings, hears, started=started))
 
 
 @_call()
@@ -169,20 +166,20 @@ def convert(  # noqa: D417  # the others are those of run
         PrepareModelsError: as ``run``.
     """
     started = time.time()
-    from .manifest import draft, single
-    from .running import whole_run
+    from .manifest import draft
+    from .running import runner
 
-    settings = whole_run.Settings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
-    whole_run.get_ready(settings)
+    settings = RunSettings(Path(models_dir), 1, False, force, timeout_s, accept_eula, _paths(reports or {}))
+    runner.get_ready(settings)
     target = None if write_manifest is None else Path(write_manifest)
-    wanted = single.SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
+    wanted = draft.SingleModel(str(model), name, precision, shapes or {}, _path(images), _path(key_file), key_env)
     drafted = wanted.draft((target or Path("models.yaml")).absolute().parent)
-    loaded = single.load(drafted, target)
+    loaded = draft.load(drafted, target)
     specs = delivery.of(loaded.models)
     chosen = Chosen(loaded, specs, choice.pick(executor, containers))
     if target is not None:
-        single.keep(drafted, target)
-    report = whole_run.perform(chosen, settings, _observer(on_event, observer), started=started)
+        draft.keep(drafted, target)
+    report = runner.perform(chosen, settings, _observer(on_event, observer), started=started)
     return Conversion(report, draft.manifest([drafted], head=draft.START))
 
 
@@ -255,14 +252,13 @@ def provision(  # noqa: D417  # the others are those of run
         PrepareModelsError: as ``run``; the status file has the error, too.
     """
     from .provisioning import provision as provisioning
-    from .provisioning.results import Provisioned
+    from .provisioning.status_document import Provisioned
     from .provisioning.status_file import device_name
 
     listener = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
-    settings = provisioning.Settings(
-        Path(models_dir), device or device_name(), max(keep, 1), health, force, timeout_s, accept_eula, sharing
-    )
+    run = RunSettings(Path(models_dir), force=force, timeout_s=timeout_s, accept_eula=accept_eula, sharing=sharing)
+    settings = provisioning.Settings(run, device or device_name(), max(keep, 1), health)
     choose = lambda: selection.chosen(wanted, _verifying(listener), accepts=True)  # noqa: E731  # shorter than a function
     return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, listener))
 
@@ -284,11 +280,11 @@ def rollback(
         UsageError: there is no such model or version.
         PrepareModelsError: there is no version to go back to, or it is damaged; ``code`` says which.
     """
-    from .provisioning import rollback as rolling_back
+    from .provisioning import provision as provisioning
     from .provisioning.status_file import device_name
 
     place = Path(models_dir).absolute()
-    return rolling_back.perform(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
+    return provisioning.roll_back(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
 
 
 @_call()

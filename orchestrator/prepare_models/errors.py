@@ -1,25 +1,4 @@
-"""Failures of the tool itself, one class for each exit status. A model that fails is data, not an exception.
-
-PrepareModelsError
-  UsageError            2   the command line can't be followed
-    ManifestError       2   the manifest can't be read as one; carries every problem with its line
-  HostError             3   this machine can't do what was asked
-    ExtraMissingError   3   an extra of this tool is not installed
-    NoRoomError         3   a disk is full; of one model it is part of the report, as other failures are
-    FarmError           3   a farm does not do what is needed; carries a code of its own
-  KeyUnavailableError   1   the key of one model is not where the manifest says
-  InspectionError       1   a file can't be inspected, or a directory not be linted
-  ModelsFailedError     1   models of a run failed; carries their reports
-  LicenceError          1   the terms of one model were not accepted
-  ReleaseError          1   a model's releases can't be written, switched or rolled back; ``code`` says why
-  LockError             1   something differs from the lock; has every difference
-  SourcesError          1   sources could not be fetched; has each with its reason
-  BundleError           1   a bundle is damaged or incomplete, or can't be made
-  SharedStoreError      1   a shared store can't be reached, or an engine in it must not be used
-  SignatureError        1   a bundle, lock or list of keys is not signed as it has to be
-  InterruptedRunError 130   the user, or the system, stopped the run
-  BugError             70   anything unforeseen
-"""
+"""Failures of the tool itself: each class has an exit status. A model that fails is data, not an exception."""
 
 from __future__ import annotations
 

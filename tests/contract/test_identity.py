@@ -19,8 +19,8 @@ from prepare_models_entrypoint.contract.identity import LABELS, build_key, chang
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.packages import PACKAGES, installed
 from prepare_models_entrypoint.contract.runtime import board_of
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
+from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 
 TEXT = st.text(max_size=20)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -271,6 +271,28 @@ def test_equal_keys_mean_equal_settings(one: ModelJob, other: ModelJob) -> None:
         return model.precision, converter, dict(model.inputs), model.builder, rest
 
     assert (build_key(fields(one)) == build_key(fields(other))) == (settings(one) == settings(other))
+
+
+VERIFIED = VerifyConfig(thresholds=Thresholds(cosine=0.9))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"precision": "auto", "keep_fp32": ("none",)}, {"verify": VERIFIED}),
+        ({"precision": "int8", "keep_fp32": ("none",), "calibration": SAMPLES}, {"verify": VERIFIED}),
+        ({"precision": "fp16", "keep_fp32": ("auto", "none")}, {"keep_fp32": ("none", "auto")}),
+    ],
+)
+def test_what_decides_the_engine_counts_whatever_stays_in_fp32(one: Any, other: Any) -> None:
+    """Thresholds choose a precision, and what calibration leaves out of int8; of two keywords the last one counts."""
+    model = replace(MODEL, **{"verify": VerifyConfig(), **one})
+    assert build_key(fields(model, RTX)) != build_key(fields(replace(model, **other), RTX))
+
+
+def test_samples_of_a_verification_that_decide_nothing_do_not_count() -> None:
+    model = replace(MODEL, precision="fp16", keep_fp32=("none",))
+    assert build_key(fields(model, RTX)) == build_key(fields(replace(model, verify=VERIFIED), RTX))
 
 
 @pytest.mark.parametrize(

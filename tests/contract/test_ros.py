@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from prepare_models_entrypoint.contract.codec import ContractError
+from prepare_models_entrypoint.contract.deployment import RosConfig
 from prepare_models_entrypoint.contract.report import Binding
-from prepare_models_entrypoint.contract.ros import RosConfig
 
 
 def bindings(inputs: str, outputs: str) -> list[Binding]:

@@ -11,9 +11,8 @@ import onnx
 import pytest
 
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
-from prepare_models_entrypoint.contract.verification import VerifyConfig
+from prepare_models_entrypoint.contract.verification import CalibrationConfig, VerifyConfig
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.onnx_graph import calibrate
 from prepare_models_entrypoint.onnx_graph.typed_model import as_asked, prepared

@@ -21,7 +21,7 @@ import pytest
 
 from prepare_models.docker import container, gpu
 from prepare_models.docker.container import RunSpec
-from prepare_models.docker.owners import owner_labels
+from prepare_models.docker.daemon import owner_labels
 from prepare_models.errors import HostError
 from tests import networks
 from tests.cable import Cable

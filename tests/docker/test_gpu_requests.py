@@ -12,8 +12,8 @@ import pytest
 from prepare_models.docker import gpu
 from prepare_models.docker.container import Containers, RunSpec
 from prepare_models.docker.daemon import Daemon as Described
+from prepare_models.docker.daemon import owner_labels
 from prepare_models.docker.gpu import Access
-from prepare_models.docker.owners import owner_labels
 from prepare_models.errors import HostError
 from prepare_models.machine.facts import Machine, cdi_devices
 from prepare_models.machine.gpus import Gpu

@@ -17,8 +17,7 @@ import pytest
 from prepare_models.errors import InterruptedRunError
 from prepare_models.executors.executor import Executor
 from prepare_models.executors.local import LocalPython
-from prepare_models.executors.outcome import Outcome
-from prepare_models.executors.work import Lines, OnEvent, Step, Work
+from prepare_models.executors.work import Lines, OnEvent, Outcome, Step, Work
 from prepare_models.manifest.load import load
 from prepare_models.running import child
 from prepare_models_entrypoint.contract.environment import RuntimeInfo

@@ -122,6 +122,22 @@ def test_a_model_in_an_archive(place: Workplace) -> None:
     assert done.model("net")["build_key"] == model["build_key"]
 
 
+def test_an_archive_with_other_weights_beside_a_pinned_model(place: Workplace) -> None:
+    def pack(seed: int) -> str:
+        model, _ = write(place.folder / "nets", seed)
+        subprocess.run(["tar", "czf", "a.tar.gz", "nets"], check=True, cwd=place.folder)
+        return hashlib.sha256(model).hexdigest()
+
+    place.write({"name": "net", "source": "a.tar.gz!nets/model.onnx", "sha256": pack(0)})
+    first = place.run().model("net")
+    assert "up-to-date" in planned(place)
+    pack(1)
+    assert "external weights sha256" in planned(place)
+    second = place.run().model("net")
+    assert (second["status"], second["error"]) == ("built", None)
+    assert second["engine"]["sha256"] != first["engine"]["sha256"]
+
+
 LONG = "w" * 130 + ".bin"  # its length takes two bytes in the file
 
 
@@ -146,6 +162,8 @@ def test_external_data_counts(place: Workplace, source: str, location: str) -> N
     write(1)
     assert (place.folder / source).read_bytes() == network, "the weights alone are others"
     assert "rebuild because: external weights sha256 " in planned()
+    judged = place.call("status", str(place.models_dir))
+    assert (judged.status, "external weights sha256 " in judged.stdout) == (1, True)
     after = place.run().model("net")
     assert after["status"] == "built"
     assert after["reason"].startswith("rebuild because: external weights sha256 ")

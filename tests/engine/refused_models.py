@@ -130,7 +130,7 @@ def wired(nodes: list[Any], output: str = "y") -> onnx.ModelProto:
 
 
 ROIS = {"r": np.zeros((2, 4), np.float32), "b": np.zeros(2, np.int64)}
-SCATTER = {"i": np.array([[0], [1]]), "u": np.ones((2, 3), np.float32)}
+SCATTER = {"i": np.zeros((2, 3), np.int64), "u": np.ones((2, 3), np.float32)}
 TWO = (("x", (2, 3)), ("z", (4, 5)))
 UNSUPPORTED, INVALID, PLUGIN = "onnx-unsupported-operator", "onnx-node-invalid", "plugin-missing"
 
@@ -163,9 +163,9 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
     "bytes in a branch": (bytes_in_a_branch, UNSUPPORTED, "right after its input"),
     "optional values": (optional, UNSUPPORTED, "Optional"),
     "scatter adds": (
-        lambda: one("ScatterND", ("x", (4, 3)), constants=SCATTER, reduction="add"),
+        lambda: one("ScatterElements", ("x", (4, 3)), constants=SCATTER, reduction="add"),
         UNSUPPORTED,
-        "reduction none",
+        "operator ScatterElements at node 'bad'",
     ),
     "antialias": (lambda: resize(mode="linear", antialias=1), UNSUPPORTED, "antialias=0"),
     "crop and resize": (

@@ -13,8 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
-from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
+from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.onnx_graph import calibrate, calibration_cache
 from prepare_models_entrypoint.onnx_graph.calibration_cache import CalibrationCache
@@ -69,8 +68,8 @@ def clipped(path: Path) -> Path:
     return networks.save(path, nodes, [("input", FLOAT, SHAPE)], [("output", FLOAT, SHAPE)], {"w": weight, **bounds})
 
 
-def uneven(path: Path, *, blocks: int = 4) -> Path:
-    """Convolutions of 8 channels; the input of ``fragile`` has channels of very different size that count alike."""
+def uneven(path: Path, *, blocks: int = 4, fragile: int = 1) -> Path:
+    """Convolutions of 8 channels; inputs of ``fragile`` have channels of very different size that count alike."""
     random = np.random.default_rng(3)
     spread = np.array([300, 300, 1, 1, 1, 1, 1, 1], np.float32).reshape(1, 8, 1, 1)
     weights: dict[str, Any] = {"w0": (random.standard_normal((8, 4, 3, 3)) * 0.2).astype(np.float32), "up": spread}
@@ -81,12 +80,51 @@ def uneven(path: Path, *, blocks: int = 4) -> Path:
         nodes.append(helper.make_node("Conv", names, [f"h{index}"], name=f"conv{index}", pads=[1] * 4))
     weights["each"] = np.ones((8, 1, 1, 1), np.float32)
     weights["down"] = 1 / spread
-    nodes += [
-        helper.make_node("Mul", [f"h{blocks - 1}", "up"], ["spread"], name="up"),
-        helper.make_node("Conv", ["spread", "each"], ["apart"], name="fragile", group=8),
-        helper.make_node("Mul", ["apart", "down"], ["output"], name="down"),
-    ]
+    last = nodes[-1].output[0]
+    for end in [*(f"_{index}" for index in range(1, fragile)), ""]:
+        nodes += [
+            helper.make_node("Mul", [last, "up"], [f"spread{end}"], name=f"up{end}"),
+            helper.make_node("Conv", [f"spread{end}", "each"], [f"apart{end}"], name=f"fragile{end}", group=8),
+            helper.make_node("Mul", [f"apart{end}", "down"], [last := f"output{end}"], name=f"down{end}"),
+        ]
     return networks.save(path, nodes, [("input", FLOAT, SHAPE)], [("output", FLOAT, (1, 8, 16, 16))], weights)
+
+
+def hearing(path: Path, *, after: str = "heard") -> Path:
+    """Cubes of the input are added to half of a state, which makes ``after``; what is bounded makes a score."""
+    random = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("Tanh", ["input"], ["bounded"], name="tanh"),
+        helper.make_node("MatMul", ["bounded", "w"], ["score"], name="scored"),
+        helper.make_node("Pow", ["input", "three"], ["loud"], name="cube"),
+        helper.make_node("MatMul", ["loud", "v"], ["new"], name="hears"),
+        helper.make_node("Mul", ["state", "half"], ["kept"], name="forget"),
+        helper.make_node("Add", ["kept", "new"], [after], name="add"),
+    ]
+    weights = {name: (random.standard_normal((64, 32)) * 0.2).astype(np.float32) for name in ("w", "v")}
+    ends = [("input", FLOAT, (1, 64)), ("state", FLOAT, (1, 32))], [(after, FLOAT, (1, 32)), ("score", FLOAT, (1, 32))]
+    return networks.save(path, nodes, *ends, {**weights, "three": np.float32(3), "half": np.float32(0.5)})
+
+
+def heard(index: int, loudness: float = 1) -> dict[str, Array]:
+    sound = np.random.default_rng(index).uniform(-loudness, loudness, (1, 64)).astype(np.float32)
+    return {"input": sound, "state": noise(index, (1, 32))}
+
+
+def test_an_activation_whose_range_one_sample_makes_stays_out_as_another_would_exceed_it(tmp_path: Path) -> None:
+    model = hearing(tmp_path / "model.onnx")
+    assert not scaled(tmp_path, model, [heard(index) for index in range(9)]).unusable
+    made = scaled(tmp_path, model, [*map(heard, range(8)), heard(8, 2)])
+    assert list(made.unusable) == ["loud"]
+    assert made.scales["bounded"] * 127 == pytest.approx(np.tanh(2), rel=0.05)
+
+
+def test_what_a_state_of_later_runs_depends_on_stays_out_however_small_the_error_of_one_run_is(tmp_path: Path) -> None:
+    model = hearing(tmp_path / "model.onnx", after="state_out")
+    made = scaled(tmp_path, model, [heard(index) for index in range(9)])
+    assert list(made.unusable) == ["loud"]
+    assert "'state_out'" in made.unusable["loud"]
+    assert "bounded" in made.scales
 
 
 def test_each_method_makes_of_ranges_what_its_name_says(tmp_path: Path) -> None:
@@ -133,6 +171,18 @@ def test_what_harms_scores_is_found_where_they_saturate_on_all_samples(tmp_path:
     assert list(made.unusable) == ["spread"]
 
 
+def test_where_one_layer_could_be_int8_the_refusal_says_which_and_a_fallback_takes_it(tmp_path: Path) -> None:
+    model, samples = uneven(tmp_path / "model.onnx", blocks=1, fragile=10), [noise(index) for index in range(4)]
+    with pytest.raises(ConvertError) as caught:
+        scaled(tmp_path, model, samples)
+    assert "1 of 11 activations can be int8 (read by conv0)" in caught.value.message
+    assert caught.value.hint is not None
+    assert "allow_fallback: true" in caught.value.hint
+    made = scaled(tmp_path, model, samples, allow_fallback=True)
+    assert len(made.unusable) == 10
+    assert "input" in made.scales
+
+
 def test_a_model_that_int8_can_hardly_serve_is_refused_and_its_hint_works(place: Workplace) -> None:
     uneven(place.folder / "model.onnx", blocks=1)
     (place.folder / "samples").mkdir()
@@ -141,7 +191,10 @@ def test_a_model_that_int8_can_hardly_serve_is_refused_and_its_hint_works(place:
     asked = {"source": "model.onnx", "precision": "int8", "calibration": {"images": "samples"}}
     error = place.build(**asked, keep_fp32=["conv0"])["error"]
     assert error["code"] == "precision-not-delivered"
-    assert "spread" in error["message"]
+    assert "0 of 1 activations" in error["message"]
+    assert "spread, read by fragile" in error["message"]
+    wider = place.build(**asked, keep_fp32=["conv0"], verify={"thresholds": {"max_of_range": 2}})
+    assert wider["status"] == "built", wider["error"]
     report = place.build(**{**asked, "precision": "auto"}, keep_fp32=["conv0"])
     assert report["status"] == "built", report["error"]
     rows = {row["precision"]: row for row in report["precision_proof"]["choices"]}

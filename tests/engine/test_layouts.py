@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper, numpy_helper
 
 from prepare_models_entrypoint.onnx_graph import model_file, prepare
 from prepare_models_entrypoint.onnx_graph.segments import Segments
@@ -48,10 +49,21 @@ def test_every_layout_is_built_and_says_the_same(place: Workplace, precision: st
         assert np.abs(outputs(typed, x) - right).max() < (0.01 if precision == "fp16" else 0.1) * right.max(), kind
 
 
-def test_small_weights_in_a_file_are_compared(place: Workplace) -> None:
-    """Weights of any size may be in files; ONNX Runtime opens none for a part of a model."""
+def test_whatever_onnx_puts_into_a_file_is_read_there_and_compared(place: Workplace) -> None:
+    """With ``size_threshold=0`` these are sizes, too, and with ``convert_attribute`` those of Constant nodes."""
+    shape = numpy_helper.from_array(np.array([1, -1], np.int64))
     model = onnx.load(str(networks.conv(place.folder / "plain.onnx")))
-    onnx.save(model, str(place.folder / "model.onnx"), save_as_external_data=True, location="w.bin", size_threshold=0)
-    report = place.build(source="model.onnx", precision="fp16", verify={})
-    assert report["error"] is None, report["error"]
-    assert report["verification"]["verdict"] == "passed"
+    model.graph.node[-1].output[0] = "flat"
+    sizes = helper.make_node("Constant", [], ["sizes"], value=shape)
+    model.graph.node.extend([sizes, helper.make_node("Reshape", ["flat", "sizes"], ["again"])])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 4, 32, 32], np.int64), "shape"))
+    model.graph.node.append(helper.make_node("Reshape", ["again", "shape"], ["output"]))
+    onnx.save(
+        model, str(place.folder / "model.onnx"), save_as_external_data=True, location="w.bin", size_threshold=0,
+        convert_attribute=True,
+    )  # fmt: skip
+    source = {"source": "model.onnx", "verify": {}}
+    place.write({"name": "fp32", **source}, {"name": "fp16", "precision": "fp16", **source})
+    run = place.run()
+    assert [run.model(name)["error"] for name in ("fp32", "fp16")] == [None, None]
+    assert run.model("fp16")["verification"]["verdict"] == "passed"

@@ -33,6 +33,13 @@ def test_a_refusal_blames_whom_it_should_and_says_what_helps(tmp_path: Path, kin
     assert (built["code"], built["message"]) == (error["code"], error["message"])
 
 
+@pytest.mark.parametrize("precision", ["int8", "auto"])
+def test_what_no_parser_takes_is_refused_before_samples_are_measured(tmp_path: Path, precision: str) -> None:
+    make, code, told = KINDS["scatter adds"]
+    error = attempt(make(), tmp_path, precision=precision, calibration={"images": str(tmp_path / "missing")})["error"]
+    assert (error["code"], told in error["message"]) == (code, True), error
+
+
 def settings(hint: str) -> list[dict[str, Any]]:
     """Return what a hint says to write under ``onnx:``, as it stands there."""
     found = [yaml.safe_load(text) for text in re.findall(r"onnx: (\{.*?\}+)(?=[,; ]|$)", hint)]

@@ -106,6 +106,20 @@ def no_inputs() -> onnx.ModelProto:
     return model([CONV], [], [Y], {"w": W, "x": np.ones((1, 3, 8, 8), np.float32)})
 
 
+def pixels() -> onnx.ModelProto:
+    """Bytes of an image, colours last, to a class map in bytes and the image with a border."""
+    nodes = [
+        node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]), node("Cast", ["planes"], ["x"], to=FLOAT),
+        CONV, node("ArgMax", ["y"], ["best"], axis=1), node("Cast", ["best"], ["small"], to=TensorProto.UINT8),
+        node("Squeeze", ["small", "one"], ["classes"]), node("Pad", ["planes", "border", "grey"], ["framed"]),
+        node("Equal", ["planes", "grey"], ["same"]), node("Cast", ["same"], ["mask"], to=TensorProto.UINT8),
+    ]  # fmt: skip
+    constants = {"w": W, "one": np.array([1]), "border": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "grey": np.uint8(114)}
+    kinds = {"classes": [1, 6, 6], "framed": [1, 3, 10, 10], "mask": [1, 3, 8, 8]}
+    outputs = [value(name, TensorProto.UINT8, shape) for name, shape in kinds.items()]
+    return model(nodes, [value("image", TensorProto.UINT8, [1, 8, 8, 3])], outputs, constants)
+
+
 SAMPLES = {"min": "1x3x8x8", "opt": "1x3x16x16", "max": "2x3x16x24"}
 APART = {"a": {"min": "1x4", "opt": "1x4", "max": "4x4"}, "b": {"min": "1x4", "opt": "2x4", "max": "8x4"}}
 
@@ -135,6 +149,7 @@ BUILT: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = {
     "stft": (complex_stft, {"inputs": {"x": {"min": "1x64x2", "opt": "1x640x2", "max": "1x1600x2"}}}, "STFT became"),
     "branches": (two_rates, {"inputs": {"x": "1x3x16x16"}, "onnx": {"constants": {"sr": 16000}}}, "1 of 1 If"),
     "squeeze": (lambda: squeezed(17), {"inputs": {"x": "1x3x1x8"}}, "names the axes that have the size 1: [0, 2]"),
+    "bytes": (pixels, {"precision": "fp16"}, "are int32 inside: classes, framed, grey, image, planes, small"),
     "old squeeze": (lambda: squeezed(11), {"inputs": {"x": "1x3x1x8"}}, "names the axes that have the size 1: [0, 2]"),
 }  # fmt: skip
 

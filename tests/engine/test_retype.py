@@ -231,6 +231,12 @@ CONSTANTS: dict[str, tuple[list[Any], list[Any], set[str]]] = {
     "a bound that every number reaches": (
         [N("Max", ["c", "k"], ["y"], name="m")], [number("k", 1e6, 1)], {"m"}
     ),
+    "a bias that is nothing": (
+        [N("Conv", ["c", "v", "k"], ["a"]), N("Clip", ["a", "low"], ["b"]),
+         N("MatMul", ["b", "m"], ["d"]), N("Add", ["l", "d"], ["y"])],
+        [weight("v", 4, 4, 1, 1), number("k", 1e-8, 4), number("low", 0.0), weight("m", 6, 6), number("l", 1e-9, 6)],
+        set(),
+    ),
     "small weights among large ones": (
         [N("Mul", ["c", "k"], ["y"], name="m")],
         [numpy_helper.from_array(np.array([1e-9, 1, 2, 3], np.float32).reshape(4, 1, 1), "k")], set(),
@@ -282,13 +288,27 @@ VARIANCE = [
 ]
 
 
-@pytest.mark.parametrize(("nodes", "shape"), [(NORM, (1, 3, 8, 8)), (VARIANCE, (1, 1, 8, 8))])
-def test_sums_of_squares_stay_in_fp32_where_no_samples_show_their_range(
+COVARIANCE = [
+    N("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]), N("MatMul", ["x", "t"], ["m"], name="product"),
+    N("Div", ["m", "k"], ["y"], name="root"),
+]  # fmt: skip
+ANGLE = [N("Mul", ["x", "k"], ["a"], name="wave"), N("Sin", ["a"], ["y"], name="root")]
+INDEX = [
+    N("Mul", ["x", "k"], ["a"], name="steps"), N("Floor", ["a"], ["f"], name="floor"),
+    N("Cast", ["f"], ["i"], to=INT64, name="root"), N("Cast", ["i"], ["y"], to=FLOAT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "shape"), [
+    (NORM, (1, 3, 8, 8)), (VARIANCE, (1, 1, 8, 8)), (COVARIANCE, (1, 3, 8, 8)), (ANGLE, (1, 3, 8, 8)),
+    (INDEX, (1, 3, 8, 8)),
+])  # fmt: skip
+def test_what_fp16_often_ruins_stays_in_fp32_where_no_samples_show_the_range(
     nodes: list[Any], shape: tuple[int, ...]
 ) -> None:
-    model = made(nodes, [output("y", *shape)], [])
+    model = made(nodes, [output("y", *shape)], [number("k", 7.3)])
     careful = narrowed(model)
-    assert set(reasons(careful)) == {node.name for node in nodes}
+    assert set(reasons(careful)) == {node.name for node in nodes if node.name and node.op_type != "Transpose"}
     (warning,) = careful.warnings
     assert (warning["code"], "root" in warning["message"]) == ("precision-precaution", True)
     feeds = {"x": (RNG.standard_normal((1, 3, 8, 8)) + 300).astype(np.float32)}

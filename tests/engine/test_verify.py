@@ -14,8 +14,7 @@ from PIL import Image
 
 from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
-from prepare_models_entrypoint.contract.verification import Thresholds, VerifyConfig
+from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import VerifyError
 from prepare_models_entrypoint.onnx_graph import calibration_cache
 from prepare_models_entrypoint.verify import needs, runners, samples, worker

@@ -7,7 +7,7 @@ from typing import Any, Optional
 import pytest
 
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
-from prepare_models_entrypoint.inspect import compatibility
+from prepare_models_entrypoint.inspect import plan_file
 from prepare_models_entrypoint.inspect.header import Header
 
 TENSORRT: Header = {"format": "tensorrt", "version": "10.3.0.30"}
@@ -35,7 +35,7 @@ def built_on(capability: str) -> Any:
 
 
 def test_a_plan_of_another_gpu_names_both() -> None:
-    found = compatibility.judge(TENSORRT, built_on("8.7"), machine("9.0"))
+    found = plan_file.judge(TENSORRT, built_on("8.7"), machine("9.0"))
     assert found["runs_here"] is False
     assert found["told"] == "built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90 and TensorRT 11.4.0"
 
@@ -57,7 +57,7 @@ def test_a_plan_of_another_gpu_names_both() -> None:
     ],
 )
 def test_the_verdict(header: Header, record: Any, here: RuntimeInfo, runs: Optional[bool]) -> None:
-    assert compatibility.judge(header, record, here)["runs_here"] is runs
+    assert plan_file.judge(header, record, here)["runs_here"] is runs
 
 
 COMPATIBLE = {**built_on("9.0"), "identity": {"builder": {"version_compatible": True}}}
@@ -81,7 +81,7 @@ def test_a_lean_runtime_is_for_version_compatible_engines(
     name: str, builds: Optional[str], record: Any, version: str, runs: Optional[bool]
 ) -> None:
     here = {**machine("9.0", builds), "others": [BackendInfo(name=name, version=version)]}
-    found = compatibility.judge(TENSORRT, record, here)  # type: ignore[arg-type]  # a copy with another value
+    found = plan_file.judge(TENSORRT, record, here)  # type: ignore[arg-type]  # a copy with another value
     assert found["runs_here"] is runs
     kind = name.partition("_")[2]
     assert found["told"].endswith(
@@ -90,13 +90,7 @@ def test_a_lean_runtime_is_for_version_compatible_engines(
 
 
 def test_what_is_not_known_is_said() -> None:
-    told = compatibility.judge(TENSORRT, None, machine(None, None))["told"]
+    told = plan_file.judge(TENSORRT, None, machine(None, None))["told"]
     assert "for a GPU that neither the plan nor a record next to it names" in told
     assert told.endswith("this machine has no GPU (no NVIDIA driver) and no TensorRT")
-    assert "sm_80, sm_86, sm_121 and later;" in compatibility.judge(RTX, None, machine(None))["told"]
-
-
-def test_a_refusal_has_the_words_of_the_runtime() -> None:
-    told = compatibility.explain(TENSORRT, built_on("8.7"), machine("9.0"), "Error Code 6")
-    assert told.startswith("built by TensorRT 10.3.0.30 for sm_87; this machine has sm_90")
-    assert told.endswith("The runtime says: Error Code 6")
+    assert "sm_80, sm_86, sm_121 and later;" in plan_file.judge(RTX, None, machine(None))["told"]

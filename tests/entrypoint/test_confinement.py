@@ -20,7 +20,7 @@ from prepare_models_entrypoint import confinement, landlock, reach
 from prepare_models_entrypoint.confinement import confine, note_secret
 from prepare_models_entrypoint.contract.conversion import Plugin
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.contract.samples import CalibrationConfig
+from prepare_models_entrypoint.contract.verification import CalibrationConfig
 from prepare_models_entrypoint.landlock import Reach
 from prepare_models_entrypoint.processes import supervise_fork
 

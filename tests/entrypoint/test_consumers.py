@@ -18,7 +18,7 @@ from prepare_models_entrypoint.consumers.triton import files as triton
 from prepare_models_entrypoint.consumers.triton.tensors import TYPES
 from prepare_models_entrypoint.consumers.triton.text_format import quoted
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.deepstream import DeepStreamConfig
+from prepare_models_entrypoint.contract.deployment import DeepStreamConfig
 from prepare_models_entrypoint.contract.report import Binding, ModelReport, ProfileShapes, blank
 from prepare_models_entrypoint.errors import InspectError
 

@@ -11,9 +11,9 @@ from prepare_models_entrypoint.contract.conversion import TaoConfig
 from prepare_models_entrypoint.contract.converters import Case, Found, choose
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.shapes import ShapeRange
-from prepare_models_entrypoint.converters import gpu_support, options, tao_converter, trtexec
-from prepare_models_entrypoint.converters.estimate import check_memory, isaac_ros, memory_needed
-from prepare_models_entrypoint.converters.memory_retries import rungs
+from prepare_models_entrypoint.converters import by_tao_converter, options, trtexec
+from prepare_models_entrypoint.converters.convert import rungs
+from prepare_models_entrypoint.converters.preflight import check_memory, isaac_ros, memory_needed
 from prepare_models_entrypoint.errors import ConvertError
 
 TEN = ["FP16", "INT8", "BF16", "FP8", "TF32"]
@@ -119,9 +119,9 @@ def test_a_gpu_that_a_tensorrt_has_no_code_for_is_refused_before_the_build(
 ) -> None:
     backend: Any = {"name": "tensorrt", "version": version}
     if refused:
-        assert code(lambda: gpu_support.check(backend, capability, ())) == "compute-capability-unsupported"
+        assert code(lambda: options.check_gpu(backend, capability, ())) == "compute-capability-unsupported"
     else:
-        assert gpu_support.check(backend, capability, ()) == []
+        assert options.check_gpu(backend, capability, ()) == []
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_a_portable_engine_that_will_not_run_here_is_told(
     capability: Optional[str], wanted: Tuple[str, ...], warned: bool
 ) -> None:
     rtx: Any = {"name": "tensorrt_rtx", "version": "1.7.1"}
-    assert [warning["code"] for warning in gpu_support.check(rtx, capability, wanted)] == (
+    assert [warning["code"] for warning in options.check_gpu(rtx, capability, wanted)] == (
         ["compute-capability-unsupported"] if warned else []
     )
-    assert code(lambda: gpu_support.check(rtx, capability, ("8.7",))) == "compute-capability-unsupported"
+    assert code(lambda: options.check_gpu(rtx, capability, ("8.7",))) == "compute-capability-unsupported"
 
 
 def test_the_dla_computes_no_fp32() -> None:
@@ -177,7 +177,7 @@ def test_the_documented_tao_converter_lines_come_out_argument_by_argument(precis
         tao=TaoConfig(dims=(3, 544, 960)),
         calibration_cache="cache" if precision == "int8" else None,
     )  # fmt: skip
-    argv = tao_converter.command(
+    argv = by_tao_converter.command(
         model,
         program=program,
         key="tlt_encode",
@@ -186,8 +186,8 @@ def test_the_documented_tao_converter_lines_come_out_argument_by_argument(precis
         cache="peoplesemsegnet_shuffleseg_cache.txt" if precision == "int8" else None,
     )
     assert argv == [program, *SEED[precision].split()]
-    assert "tlt_encode" not in tao_converter.masked(argv)
-    assert tao_converter.masked(argv)[3:] == argv[3:]
+    assert "tlt_encode" not in by_tao_converter.masked(argv)
+    assert by_tao_converter.masked(argv)[3:] == argv[3:]
 
 
 def test_the_documented_trtexec_line_comes_out() -> None:
@@ -200,19 +200,19 @@ def test_the_documented_trtexec_line_comes_out() -> None:
 def test_a_profile_with_an_undefined_height_can_not_come_about() -> None:
     """An installer once wrote 1x3x<width>: here a shape is numbers, and -p takes them from the manifest."""
     model = job(inputs={"input_1": ShapeRange((1, 3, 544, 960), (8, 3, 544, 960), (16, 3, 544, 960))})
-    argv = tao_converter.command(model, program="t", key="k", etlt="m", engine="e")
+    argv = by_tao_converter.command(model, program="t", key="k", etlt="m", engine="e")
     assert argv[argv.index("-p") + 1] == "input_1,1x3x544x960,8x3x544x960,16x3x544x960"
 
 
 def test_int8_on_noise_can_not_come_about() -> None:
-    assert code(lambda: tao_converter.command(job(precision="int8"), program="t", key="k", etlt="m", engine="e")) == (
-        "calibration-missing"
-    )
+    assert code(
+        lambda: by_tao_converter.command(job(precision="int8"), program="t", key="k", etlt="m", engine="e")
+    ) == ("calibration-missing")
 
 
 def test_uff_options_reach_tao_converter() -> None:
     model = job(outputs=("a", "b"), tao=TaoConfig(dims=(3, 8, 8), max_batch=4, input_order="nhwc"))
-    argv = tao_converter.command(model, program="t", key="k", etlt="m.etlt", engine="e")
+    argv = by_tao_converter.command(model, program="t", key="k", etlt="m.etlt", engine="e")
     expected = "t -k k -d 3,8,8 -t fp32 -e e -o a,b -m 4 -i nhwc m.etlt"
     assert argv == expected.split()
 

@@ -12,6 +12,7 @@ from typing import Iterator, Set
 import pytest
 
 from prepare_models_entrypoint.contract.error_codes import ERRORS
+from prepare_models_entrypoint.converters.messages import TABLES
 from prepare_models_entrypoint.errors import CODES, StageError, from_os_error
 
 from .children import ROOT
@@ -37,8 +38,8 @@ def raised() -> Set[str]:
 
 
 def said() -> Set[str]:
-    """Return every text of the source but the keys of the table itself."""
-    texts = set()
+    """Return every text of the source and of known messages, but the keys of the table itself."""
+    texts = {row.code for row in TABLES["builder"]}
     for path in (REPOSITORY / "orchestrator").rglob("*.py"):  # its grammar is newer than the oldest Python of this test
         texts |= set(re.findall(r'"([a-z0-9-]+)"', path.read_text(encoding="utf-8")))
     for module in modules("entrypoint"):

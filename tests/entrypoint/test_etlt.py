@@ -12,7 +12,7 @@ import pytest
 
 from prepare_models_entrypoint import confinement
 from prepare_models_entrypoint.contract.job import ModelJob
-from prepare_models_entrypoint.converters import convert, decrypting, etlt
+from prepare_models_entrypoint.converters import convert, etlt
 from prepare_models_entrypoint.errors import ConvertError
 from prepare_models_entrypoint.inspect import file as inspect_file
 from prepare_models_entrypoint.onnx_graph import whole_file
@@ -25,6 +25,11 @@ PLAIN = b"\x08\x07\x12\x10" + b"a" * 16 + b"\x3a\x02\x0a\x00"  # the least that 
 def container(path: Path, name: bytes = b"", payload: bytes = PAYLOAD) -> Path:
     path.write_bytes(struct.pack("<i", len(name)) + name + payload)
     return path
+
+
+def key_file(folder: Path, key: str = "tlt_encode") -> Path:
+    (folder / "key").write_text(key)
+    return folder / "key"
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def test_what_is_no_container_or_a_truncated_one_is_refused(model: Path, content
 
 def test_a_missing_codec_is_told_with_the_way_to_get_it(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConvertError) as caught:
-        etlt.decrypt(container(model), "tlt_encode", tmp_path / "plain.onnx")
+        etlt.decrypt(container(model), key_file(tmp_path), tmp_path / "plain.onnx")
     assert caught.value.code == "etlt-codec-missing"
     assert "nvidia-eff-tao-encryption" in caught.value.hint
     assert not (tmp_path / "plain.onnx").exists()
@@ -72,7 +77,7 @@ def test_a_missing_codec_is_told_with_the_way_to_get_it(model: Path, tmp_path: P
 
 def test_uff_is_refused_before_the_codec_is_asked_for(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="input_1") as caught:
-        etlt.decrypt(container(model, b"input_1"), "tlt_encode", tmp_path / "plain.onnx")
+        etlt.decrypt(container(model, b"input_1"), key_file(tmp_path), tmp_path / "plain.onnx")
     assert caught.value.code == "etlt-uff"
 
 
@@ -177,7 +182,6 @@ def test_a_process_of_its_own_decrypts_and_reads_the_key(
 
 
 def test_a_codec_that_crashes_is_an_error_of_the_file(model: Path, tmp_path: Path, codec: Path) -> None:
-    (tmp_path / "key").write_text("crash")
     with pytest.raises(ConvertError, match=r"decrypts model\.etlt ended with SIGSYS") as caught:
-        decrypting.decrypt(container(model), tmp_path / "key", tmp_path / "plain.onnx")
+        etlt.decrypt(container(model), key_file(tmp_path, "crash"), tmp_path / "plain.onnx")
     assert caught.value.code == "etlt-invalid"

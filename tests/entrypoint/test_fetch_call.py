@@ -12,8 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Connection
-from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.fetch import Connection, FetchJob
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.batch import fetch_all
 from prepare_models_entrypoint.download.fetch import fetch

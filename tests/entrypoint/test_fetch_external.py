@@ -13,7 +13,7 @@ from typing import Any, Iterator, List, Optional
 import pytest
 
 from prepare_models_entrypoint.contract.external_data import check, files
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.sources import access
 

@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Connection
+from prepare_models_entrypoint.contract.fetch import Connection
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.errors import FetchError
 from prepare_models_entrypoint.sources import access

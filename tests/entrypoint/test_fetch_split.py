@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.connection import Connection
+from prepare_models_entrypoint.contract.fetch import Connection
 from prepare_models_entrypoint.download import ranges, retries
 from prepare_models_entrypoint.download.fetch import Fetched, fetch
 from prepare_models_entrypoint.download.transfer import Progress

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prepare_models_entrypoint.contract import key_file
+from prepare_models_entrypoint.contract.files import read_line
 from prepare_models_entrypoint.contract.source import Source, ngc_advice
 
 
@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.source import Source, ngc_advice
 )
 def test_one_line_is_the_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
-    assert key_file.read(tmp_path / "key") == "k3y"
+    assert read_line(tmp_path / "key") == "k3y"
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_one_line_is_the_key(tmp_path: Path, content: bytes) -> None:
 def test_what_is_not_one_line_of_text_is_refused_without_telling_it(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(ValueError, match=told) as caught:
-        key_file.read(tmp_path / "key")
+        read_line(tmp_path / "key")
     assert "k3y" not in str(caught.value)
 
 
@@ -34,7 +34,7 @@ def test_devices_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for file in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(OSError, match="regular"):
-            key_file.read(file)
+            read_line(file)
 
 
 @pytest.mark.parametrize(

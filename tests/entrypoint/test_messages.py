@@ -7,7 +7,7 @@ import re
 import pytest
 
 from prepare_models_entrypoint.contract.error_codes import ERRORS
-from prepare_models_entrypoint.converters.messages import TABLE, from_builder_log, from_builder_warnings
+from prepare_models_entrypoint.converters.messages import TABLES, from_builder_log, from_builder_warnings
 from prepare_models_entrypoint.errors import CODES
 
 REAL = [
@@ -70,6 +70,7 @@ REAL = [
     ("mm: attempt to multiply two matrices with mismatching dimensions In analyzeShapes at x.cpp:1", "inputs-mismatch"),
     ("Tensor y has axis 2 with inherently negative length. In performVolumeCheck at x.cpp:2559", "inputs-mismatch"),
     ("Error Code 9: Myelin ([myelin_graph.h:1] CHECK failed)", "build-failed"),
+    ("Error Code 1: Myelin (MyelinCheckException: operand.h:524: CHECK(is_constant()) failed.", "build-failed"),
     (
         "6: [libLoader.cpp::Impl::293] Error Code 6: Internal Error (Unable to load library: libnvinfer_lean.so.8.6.0)",
         "builder-option-unavailable",
@@ -82,18 +83,18 @@ REAL = [
 def test_a_known_message_gets_its_code_and_hint(message: str, code: str) -> None:
     error = from_builder_log(["[I] nothing of note", message])
     assert error.code == code
-    row = next(known for known in TABLE if error.message.startswith(known.cause))
+    row = next(known for known in TABLES["builder"] if error.message.startswith(known.cause))
     assert (row.code, row.hint or ERRORS[row.code].advice) == (error.code, error.hint)
     assert message in error.message
 
 
 def test_every_row_of_the_table_has_a_real_message() -> None:
-    for row in TABLE:
+    for row in TABLES["builder"]:
         assert any(re.search(row.pattern, message) for message, code in REAL if row.code == code), row.pattern
 
 
 def test_the_table_speaks_in_known_codes() -> None:
-    for row in TABLE:
+    for row in TABLES["builder"]:
         assert row.code in CODES
         assert row.cause
         assert "log" not in row.hint.split()

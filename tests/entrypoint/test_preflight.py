@@ -10,7 +10,7 @@ import pytest
 from prepare_models_entrypoint.contract.report import Binding
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.converters import preflight, profiles
-from prepare_models_entrypoint.converters.estimate import memory_available
+from prepare_models_entrypoint.converters.preflight import memory_available
 from prepare_models_entrypoint.converters.profiles import Traits
 from prepare_models_entrypoint.errors import ConvertError
 

@@ -247,6 +247,19 @@ def test_works_report_together_and_each_has_its_own_end(log: Path) -> None:
     assert (first.signal, second.exit_code, second.signal) == (signal.SIGSEGV, 3, None)
 
 
+def test_the_failure_of_another_work_than_the_first_ends_all(log: Path) -> None:
+    def sleeps(events: int) -> int:
+        time.sleep(60)
+        return events
+
+    def dies(events: int) -> int:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return events
+
+    first, second = supervise_forks([sleeps, dies], log=log, on_line=lambda _: None, timeout_s=30)
+    assert (first.signal, first.timed_out, second.signal) == (signal.SIGKILL, False, signal.SIGSEGV)
+
+
 def test_works_that_can_not_all_start_leave_none_behind(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fork = os.fork
     started: list[int] = []

@@ -19,13 +19,16 @@ from tests.command import COMMAND
 
 BIN = Path(sys.executable).parent
 _PATIENCE_S = 120.0
+_SHOWN = 8000  # characters of a log
 
 
 class Process:
-    """A process whose output goes to a file."""
+    """A process whose output goes to a file. ``together``: the processes of its farm."""
 
-    def __init__(self, argv: Sequence[str], log: Path, environment: dict[str, str], folder: Path) -> None:
-        self.log = log
+    def __init__(
+        self, argv: Sequence[str], log: Path, environment: dict[str, str], folder: Path, together: list[Process]
+    ) -> None:
+        self.log, self._together = log, together
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
                 list(argv), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment, cwd=folder
@@ -50,7 +53,19 @@ class Process:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        return self._process.wait(_PATIENCE_S)
+        try:
+            return self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self._hung()) from None
+
+    def _hung(self) -> str:
+        """End all processes of the farm, and return what they printed, with what their threads were at."""
+        for each in self._together:
+            each.kill(signal.SIGABRT)
+        for each in self._together:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                each._process.wait(5)
+        return "\n".join(f"--- {each.log.name}\n{each.text()[-_SHOWN:]}" for each in self._together)
 
     def end(self) -> None:
         if self._process.poll() is None:
@@ -69,12 +84,12 @@ class Farm:
 
     def environment(self, name: str, **variables: str) -> dict[str, str]:
         cache = str(self.folder / f"cache-{name}")
-        quiet = {"DASK_LOGGING__DISTRIBUTED": "error"}
+        quiet = {"DASK_LOGGING__DISTRIBUTED": "error", "PYTHONFAULTHANDLER": "1"}
         return {**os.environ, **quiet, "PREPARE_MODELS_CACHE_DIR": cache, **variables}
 
     def start(self, name: str, *argv: str, **variables: str) -> Process:
         log = self.folder / f"{name}.log"
-        process = Process(argv, log, self.environment(name, **variables), self.folder)
+        process = Process(argv, log, self.environment(name, **variables), self.folder, self.all)
         self.all.append(process)
         return process
 

@@ -7,16 +7,19 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import distributed
 import pytest
 
 import prepare_models
 from prepare_models import errors
-from prepare_models.executors.options import ContainerOptions, FarmOptions
+from prepare_models.farm.cluster import Cluster, Want
+from prepare_models.options import ContainerOptions, FarmOptions
 from tests import networks
 from tests.cable import Cable
 from tests.command import COMMAND
@@ -108,6 +111,32 @@ def test_pairs_are_built_once_in_their_classes_whatever_breaks(site: Farm) -> No
     again = site.run("main")
     assert again.wait() == 0
     assert {model["status"] for model in site.report("main").values()} == {"up-to-date"}
+
+
+def test_a_client_comes_back_however_much_is_told_meanwhile(site: Farm) -> None:
+    """Events that reach a returning client before the scheduler's greeting made it wait for ever."""
+    with (
+        Cable("127.0.0.1", int(site.address.rpartition(":")[2])) as line,
+        distributed.Client(site.address, set_as_default=False) as teller,
+    ):
+        farm = Cluster(FarmOptions(scheduler=f"tcp://127.0.0.1:{line.port}"))
+        ended = threading.Event()
+
+        def talk() -> None:
+            while not ended.wait(0.0005):
+                teller.log_event("prepare-models", ("another", "line"))
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        try:
+            for number in range(10):
+                want = Want(f"abs-{number}", RTX, 0)
+                assert farm.perform(abs, -number, want, lambda _: None) == number
+                line.break_()
+        finally:
+            ended.set()
+            talking.join()
+            farm.stop()
 
 
 def test_a_half_written_object_and_a_busy_store_are_named(site: Farm, server: S3 | None) -> None:

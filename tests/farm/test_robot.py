@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from prepare_models.errors import UsageError
-from prepare_models.running.sharing import Sharing
+from prepare_models.options import Sharing
 from prepare_models.running.supply import Supply
 from prepare_models.signing import envelopes
-from prepare_models.store import open_store
+from prepare_models.store.local import open_store
 from tests import networks
 from tests.command import Workplace
 from tests.farm.store_server import S3, s3

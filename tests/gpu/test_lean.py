@@ -116,7 +116,7 @@ class Runtime:
 @pytest.fixture(scope="module", params=LEAN)
 def runtime(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, here: RuntimeInfo) -> Runtime:
     python = lean_python(tmp_path_factory.mktemp("lean"), request.param)
-    (version,) = {each.name.split("-")[1] for each in Path(SITE).glob(f"{request.param}_cu*.dist-info")}
+    (version,) = {each.name.split("-")[1] for each in Path(SITE).glob(f"{request.param}*.dist-info")}
     alike = here["backend"] is not None and here["backend"]["version"].split(".")[0] == version.split(".")[0]
     return Runtime(python, ("slim", "dynamic") if request.param == "tensorrt_lean" and alike else ())
 

@@ -23,7 +23,7 @@ from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named, p
 from prepare_models.bundle.unpack import read_index, unpack, verify
 from prepare_models.docker.tar_streams import END, header
 from prepare_models.errors import BundleError, HostError, ManifestError
-from prepare_models.lock import Lock, LockedFile, path_of, write
+from prepare_models.lock.document import Lock, LockedFile, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest.load import load
 

@@ -14,8 +14,9 @@ from prepare_models.__main__ import main
 from prepare_models.bundle import folders
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.running.writer_lock import locked_now
-from prepare_models.store import PLAN, open_store
+from prepare_models.store import PLAN
 from prepare_models.store.contents import KINDS
+from prepare_models.store.local import open_store
 from prepare_models_entrypoint.contract.files import PARTIAL
 
 from .records import PLAN_BYTES, RUNTIME, digest, report_of

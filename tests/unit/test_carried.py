@@ -11,7 +11,7 @@ import pytest
 
 from prepare_models.docker.copied_files import Bind, archives, unpack, volumes
 from prepare_models.errors import HostError, InterruptedRunError
-from prepare_models.executors.files import CopiedFiles
+from prepare_models.executors.containers import publish_copied
 from prepare_models.executors.work import Step, Work
 from prepare_models.manifest.model import ModelSpec
 from prepare_models_entrypoint.contract.job import JobKind
@@ -177,7 +177,7 @@ def test_an_engine_that_changed_on_its_way_is_not_published(tmp_path: Path) -> N
     plan = step.folder / "made" / "1" / "model.plan"
     plan.parent.mkdir(parents=True)
     plan.write_bytes(PLAN_BYTES[:-1] + b"!")
-    error = CopiedFiles().deliver(step, report)
+    error = publish_copied(step, report)
     assert error is not None
     assert error["code"] == "docker-lost"
     assert not target.exists()

@@ -18,18 +18,20 @@ from hypothesis import strategies as st
 
 from prepare_models import catalog
 from prepare_models.__main__ import main
-from prepare_models.catalog import Entry, starter
+from prepare_models.catalog import Entry
+from prepare_models.manifest.draft import manifest, of_entry
 from prepare_models.manifest.load import load
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.manifest.schema import manifest_schema
 from prepare_models.planning import planner
-from prepare_models.store import open_store
+from prepare_models.store.local import open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.identity import converter_of
 from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.contract.source import Source, ngc_file
-from prepare_models_entrypoint.converters import tao_converter, trtexec
+from prepare_models_entrypoint.converters import by_tao_converter, trtexec
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
@@ -65,7 +67,7 @@ def assert_plans_cleanly(specs: tuple[ModelSpec, ...], folder: Path) -> None:
         for spec in specs:
             planned = planner.Planner(folder / "models", runtime, open_store(), Digests()).plan(spec)
             assert (planned.action, planned.reason) == ("build", "no engine yet")
-            assert planner.converter(spec, runtime).converter == "api"
+            assert converter_of(spec.job(Path()), runtime).converter == "api"
 
 
 def test_the_catalog_has_every_published_model() -> None:
@@ -112,7 +114,7 @@ def test_init_of_any_three_entries_plans_cleanly(tmp_path: Path, names: list[str
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_the_comments_of_init_say_what_the_catalog_says(entry: Entry) -> None:
-    lines = starter.manifest([entry]).partition("models:\n")[2].splitlines()
+    lines = manifest([of_entry(entry)]).partition("models:\n")[2].splitlines()
     uncommented = [line.replace("    # ", "    ", 1) if line.startswith("    # ") else line for line in lines]
     (model,) = yaml.safe_load("\n".join(uncommented))
     assert model.pop("name") == entry.name
@@ -254,7 +256,7 @@ def tao_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     cache = words[words.index("-c") + 1] if "-c" in words else None
     job = spec.job(Path("out"))
     key = words[words.index("-k") + 1]
-    return tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
+    return by_tao_converter.command(job, program=words[0], key=key, etlt=source, engine=engine, cache=cache)
 
 
 def options(words: list[str]) -> Counter[str]:

@@ -19,9 +19,9 @@ import pytest
 from prepare_models.docker.address import is_here
 from prepare_models.errors import HostError
 from prepare_models.executors import choice
-from prepare_models.executors.options import ContainerOptions
 from prepare_models.machine import environments, platforms
 from prepare_models.machine.gpus import Gpu
+from prepare_models.options import ContainerOptions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from tests.command import COMMAND
 from tests.doubles.image_engine import ImageEngine
@@ -81,7 +81,7 @@ def test_the_sdk_is_not_even_loaded(engine: ImageEngine) -> None:
     note(IDS[0])
     code = (
         "import sys; from prepare_models.executors import choice\n"
-        "from prepare_models.executors.options import ContainerOptions\n"
+        "from prepare_models.options import ContainerOptions\n"
         "choice.pick('docker', ContainerOptions(platform='rtx')).describe(); print('docker' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -117,6 +118,17 @@ def test_a_reader_that_goes_away_is_no_bug(arguments: list[str]) -> None:
         process.stdout.close()
         told = process.stderr.read()
     assert (process.returncode, told) == (130, b"")
+
+
+def test_a_pipe_that_its_parent_made_not_to_wait_gets_the_whole_output() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with open(reader, "rb") as stream:
+        process = subprocess.Popen([sys.executable, "-m", "prepare_models", "schema", "report"], stdout=writer)
+        os.close(writer)
+        json.loads(stream.read())
+    assert process.wait() == 0
 
 
 def test_a_full_disk_under_the_output_is_no_bug() -> None:

@@ -22,13 +22,13 @@ from prepare_models.bundle.contents import Contents
 from prepare_models.bundle.create import Order, create
 from prepare_models.bundle.index import BundledModel, Index, ModelFile, Named
 from prepare_models.docker.tar_streams import header, padding
-from prepare_models.lock import Lock, path_of, write
+from prepare_models.lock.document import Lock, path_of, write
 from prepare_models.lock.make import make as make_lock
 from prepare_models.manifest.load import load
 from prepare_models.manifest.model import ModelSpec
 from prepare_models.signing import envelopes, releases, trust
 from prepare_models.store import PLAN
-from prepare_models.store.local import LocalStore, write_record
+from prepare_models.store.local import Store, write_record
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -121,7 +121,7 @@ def test_a_record_in_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "built.plan").write_bytes(PLAN_BYTES)
     spec = ModelSpec(name="seg", source=str(model), line=1)
     record = report_of(spec, tmp_path / "models" / "seg", {"model": digest(b"model")}, RUNTIME)
-    store = LocalStore(Path(os.environ["PREPARE_MODELS_CACHE_DIR"]) / "engines", Digests())
+    store = Store(Path(os.environ["PREPARE_MODELS_CACHE_DIR"]) / "engines", Digests())
     entry = store.put(record, {PLAN: tmp_path / "built.plan"})
     write_record(entry.plan.parent, data.draw(changed(record)))
     for action in ("ls", "verify"):

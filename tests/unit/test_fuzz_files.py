@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
+from prepare_models.__main__ import main
 from prepare_models.reports import inspection
 from prepare_models_entrypoint.consumers.lint import of_directory
 from prepare_models_entrypoint.contract import other_formats
@@ -101,6 +102,19 @@ def test_a_statement_beside_an_engine(tmp_path: Path, capsys: pytest.CaptureFixt
     true = json.loads(statement(report, "1/model.plan"))
     (tmp_path / "models" / "seg" / "provenance.json").write_bytes(data.draw(changed(true)))
     never_a_bug(capsys, "provenance", "verify", str(tmp_path / "models"))
+
+
+def test_a_statement_with_two_digests_of_one_file_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Repository(tmp_path / "models").model([tensor("x", "input", [1])])
+    report = read_record(tmp_path / "models" / "seg")
+    assert report is not None
+    true = json.loads(statement(report, "1/model.plan"))
+    true["subject"] += true["subject"]
+    (tmp_path / "models" / "seg" / "provenance.json").write_text(json.dumps(true))
+    assert main(["provenance", "verify", str(tmp_path / "models")]) == 1
+    assert "the statement is damaged" in capsys.readouterr().out
 
 
 @fuzzed

@@ -40,7 +40,6 @@ def podman(version: str) -> Daemon:
         (docker("28.5.2", 1, 51, discovered=("nvidia.com/gpu=all",)), WORKSTATION, gpu.CDI),
         (docker("28.5.2", 1, 51, discovered=("nvidia.com/pva=0",)), WITH_SPEC, gpu.DEVICE_REQUEST),
         (Daemon("26.1.5", (1, 45), cdi_spec_dirs=("/srv/cdi",)), WITH_SPEC, gpu.DEVICE_REQUEST),
-        (docker("18.09", 1, 39, runtimes=("nvidia",)), WORKSTATION, gpu.RUNTIME),
         (docker("20.10.21", 1, 41, runtimes=("nvidia",)), JETSON, gpu.RUNTIME),
         (docker("28.5.2", 1, 51, runtimes=("nvidia",), discovered=("nvidia.com/gpu=all",)), JETSON, gpu.RUNTIME),
         (docker("26.1.5", 1, 45), JETSON_WITH_SPEC, gpu.CDI),
@@ -62,7 +61,7 @@ def test_way_to_the_gpu(engine: Daemon, machine: Machine, way: str) -> None:
         (podman("4.9.4"), JETSON, "all", "drops GPU requests"),
         (podman("5.4.2"), WORKSTATION, "all", "through CDI only"),
         (docker("26.1.5", 1, 45), WITH_SPEC, "7", "no CDI device nvidia.com/gpu=7"),
-        (docker("18.09", 1, 39), WORKSTATION, "all", "no access to a GPU"),
+        (docker("18.09", 1, 39, runtimes=("nvidia",)), WORKSTATION, "all", "no access to a GPU"),
     ],
 )
 def test_no_way_says_why_and_what_to_do(engine: Daemon, machine: Machine, wanted: str, why: str) -> None:
@@ -91,7 +90,6 @@ CARDS = (WORKSTATION.gpus[0], Gpu(1, "GPU-b", "NVIDIA RTX", "580.1", "8.9"))
             [("nvidia.com/gpu=0",), ("nvidia.com/gpu=1",)],
         ),
         (docker("26.1.5", 1, 45), ("nvidia.com/gpu=all",), [("nvidia.com/gpu=all",)]),
-        (docker("18.09", 1, 39, runtimes=("nvidia",)), (), [("GPU-a",), ("GPU-b",)]),
     ],
 )
 def test_each_gpu_is_given_alone_where_they_can_be_told_apart(
@@ -100,7 +98,6 @@ def test_each_gpu_is_given_alone_where_they_can_be_told_apart(
     machine = Machine(arch="x86_64", gpus=CARDS, cdi=cdi)
     ways = gpu.for_each(engine, machine, "all")
     assert [way.devices for way in ways] == devices
-    assert all(way.environment.get("NVIDIA_VISIBLE_DEVICES", way.devices[0]) == way.devices[0] for way in ways)
     assert len(gpu.for_each(engine, machine, "none")) == 1
 
 

@@ -13,9 +13,8 @@ from prepare_models.manifest.nodes import Problems, parse
 from prepare_models.manifest.readers import Reader
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.groups import record_schema
 from prepare_models_entrypoint.contract.kinds import Integer
-from prepare_models_entrypoint.contract.settings import setting
+from prepare_models_entrypoint.contract.settings import record_schema, setting
 from prepare_models_entrypoint.converters import options, settings, trtexec
 from prepare_models_entrypoint.errors import ConvertError
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from prepare_models.docker.owners import owner_labels, owner_lives
+from prepare_models.docker.daemon import owner_labels, owner_lives
 
 HOST, MACHINE, OWNER = (f"io.prepare-models.{name}" for name in ("host", "machine", "owner"))
 
@@ -20,7 +20,7 @@ def test_a_container_of_this_process_has_an_owner() -> None:
 
 
 def test_a_process_that_ended_owns_nothing() -> None:
-    code = "from prepare_models.docker.owners import owner_labels; print(owner_labels({})['io.prepare-models.owner'])"
+    code = "from prepare_models.docker.daemon import owner_labels; print(owner_labels({})['io.prepare-models.owner'])"
     owner = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert not owner_lives({**owner_labels({}), OWNER: owner})
 

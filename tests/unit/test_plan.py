@@ -17,14 +17,14 @@ from prepare_models.machine import facts
 from prepare_models.manifest.model import Manifest, ModelSpec
 from prepare_models.planning import planner as plan
 from prepare_models.planning import status
-from prepare_models.store import Turn, open_store, restore
-from prepare_models.store.local import write_record
+from prepare_models.store import restore
+from prepare_models.store.local import Turn, open_store, write_record
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
+from prepare_models_entrypoint.contract.deployment import RosConfig
 from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
 from prepare_models_entrypoint.contract.files import sha256_file
-from prepare_models_entrypoint.contract.ros import RosConfig
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 
 from .records import PLAN_BYTES, RUNTIME, digest, lay_down, read_report, report_of, write_report

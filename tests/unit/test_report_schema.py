@@ -11,10 +11,12 @@ import jsonschema
 import pytest
 
 from prepare_models.manifest.load import load
-from prepare_models.reports.schema import report_schema
+from prepare_models.options import RunSettings
+from prepare_models.reports import schema
+from prepare_models.reports.schema import report_schema, status_schema
+from prepare_models.running.progress import Observer
 from prepare_models.running.runner import Run
-from prepare_models.store import open_store
-from prepare_models.support.file_digests import Digests
+from prepare_models.running.selection import Chosen
 from prepare_models_entrypoint.contract import comparison, environment
 from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.identity import LABELS
@@ -42,15 +44,8 @@ def run(tmp_path: Path, *, fail_fast: bool = False) -> dict[str, Any]:
     manifest = load(tmp_path / "models.yaml")
     models_dir = tmp_path / "models"
     lay_down(manifest.models[0], models_dir, {"model": digest(b"model")})
-    one = Run(
-        manifest=manifest,
-        specs=manifest.models,
-        models_dir=models_dir,
-        executor=ReportingExecutor(),
-        store=open_store(),
-        digests=Digests(),
-        fail_fast=fail_fast,
-    )
+    chosen = Chosen(manifest, manifest.models, ReportingExecutor())
+    one = Run(chosen, RunSettings(models_dir, fail_fast=fail_fast), Observer())
     one.models()
     report: dict[str, Any] = json.loads(json.dumps(one.report(time.time())))
     return report
@@ -122,6 +117,17 @@ def test_the_schema_knows_statuses_identity_and_version() -> None:
     assert list(SCHEMA["$defs"]["identity"]["properties"]) == list(LABELS)
     assert SCHEMA["properties"]["schema_version"]["const"] == contract.SCHEMA_VERSION
     assert "ignore keys that they don't know" in SCHEMA["$comment"]
+
+
+def test_whatever_is_said_about_a_field_is_in_a_schema() -> None:
+    shown = json.dumps([SCHEMA, status_schema()])
+    fields = json.loads(Path(schema.__file__).with_name("fields.json").read_text(encoding="utf-8"))
+    for kind, about in fields.items():
+        told = {
+            name: rules if isinstance(rules, str) else rules.get("description", "") for name, rules in about.items()
+        }
+        assert [name for name, text in told.items() if json.dumps(text)[1:-1] not in shown] == [], kind
+    assert '"@' not in shown
 
 
 def test_the_example_in_the_documentation_fits() -> None:

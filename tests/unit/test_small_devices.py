@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prepare_models.machine import power
+from prepare_models.machine.facts import power_of
 from tests.command import COMMAND
 
 FILES = {
@@ -68,13 +68,13 @@ def test_doctor_knows_what_a_small_jetson_lacks(root: Path) -> None:
 
 
 def test_what_can_not_be_read_is_left_out(root: Path) -> None:
-    assert power.probe(root) == {
+    assert power_of(root) == {
         "mode": "MAXN_SUPER", "clocks_fixed": True, "celsius": {"cpu-thermal": 47.187, "tj-thermal": 46.812},
     }  # fmt: skip
     (root / "sys/devices/system/cpu/cpu4/cpufreq/scaling_min_freq").write_text("729600\n")
     (root / "etc/nvpmodel.conf").unlink()
-    assert power.probe(root) == {
+    assert power_of(root) == {
         "mode": "2", "clocks_fixed": False, "celsius": {"cpu-thermal": 47.187, "tj-thermal": 46.812},
     }  # fmt: skip
     (root / "var/lib/nvpmodel/status").unlink()
-    assert power.probe(root) is None
+    assert power_of(root) is None

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from prepare_models.manifest.model import ModelSpec
-from prepare_models.store import CALIBRATION, PLAN, open_store
-from prepare_models.store.local import LocalStore
+from prepare_models.store import CALIBRATION, PLAN
+from prepare_models.store.local import Store, open_store
 from prepare_models.support.file_digests import Digests
 from prepare_models_entrypoint.contract.report import ModelReport
 
@@ -22,7 +22,7 @@ from .records import PLAN_BYTES, RUNTIME, digest, report_of
 HOLDER = """
 import sys
 from pathlib import Path
-from prepare_models.store import open_store
+from prepare_models.store.local import open_store
 
 with open_store().turn(sys.argv[1], Path(sys.argv[2]), on_wait=print, stopped=lambda: False):
     print("held", flush=True)
@@ -31,8 +31,8 @@ with open_store().turn(sys.argv[1], Path(sys.argv[2]), on_wait=print, stopped=la
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "cache" / "engines", Digests())
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache" / "engines", Digests())
 
 
 def record(tmp_path: Path, *, model: bytes = b"model") -> ModelReport:
@@ -40,7 +40,7 @@ def record(tmp_path: Path, *, model: bytes = b"model") -> ModelReport:
     return report_of(spec, tmp_path / "models" / "seg", {"model": digest(model)}, RUNTIME)
 
 
-def put(store: LocalStore, tmp_path: Path, *, model: bytes = b"model") -> str:
+def put(store: Store, tmp_path: Path, *, model: bytes = b"model") -> str:
     plan = tmp_path / "built.plan"
     plan.write_bytes(PLAN_BYTES)
     cache = tmp_path / "built.cache"
@@ -48,7 +48,7 @@ def put(store: LocalStore, tmp_path: Path, *, model: bytes = b"model") -> str:
     return store.put(record(tmp_path, model=model), {PLAN: plan, CALIBRATION: cache}).key
 
 
-def test_what_is_put_is_found_with_all_its_files(store: LocalStore, tmp_path: Path) -> None:
+def test_what_is_put_is_found_with_all_its_files(store: Store, tmp_path: Path) -> None:
     key = put(store, tmp_path)
     assert store.has(key)
     entry = store.find(key)
@@ -63,20 +63,20 @@ def test_what_is_put_is_found_with_all_its_files(store: LocalStore, tmp_path: Pa
     assert [each.key for each in store.entries()] == [key]
 
 
-def test_the_engine_is_stored_without_a_second_copy(store: LocalStore, tmp_path: Path) -> None:
+def test_the_engine_is_stored_without_a_second_copy(store: Store, tmp_path: Path) -> None:
     entry = store.find(put(store, tmp_path))
     assert entry is not None
     assert entry.plan.stat().st_ino == (tmp_path / "built.plan").stat().st_ino or entry.plan.stat().st_nlink == 1
 
 
-def test_what_was_never_put_is_not_there(store: LocalStore) -> None:
+def test_what_was_never_put_is_not_there(store: Store) -> None:
     assert not store.has("0" * 64)
     assert store.find("0" * 64) is None
     assert list(store.entries()) == []
 
 
 @pytest.mark.parametrize("data", [b"plan bytez", b"plan", b""])
-def test_bytes_that_nobody_built_are_not_handed_out(store: LocalStore, tmp_path: Path, data: bytes) -> None:
+def test_bytes_that_nobody_built_are_not_handed_out(store: Store, tmp_path: Path, data: bytes) -> None:
     key = put(store, tmp_path)
     plan = store.root / key / PLAN
     plan.unlink()
@@ -87,13 +87,13 @@ def test_bytes_that_nobody_built_are_not_handed_out(store: LocalStore, tmp_path:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 2, "name": "seg", "status": "built"}'])
-def test_a_record_that_can_not_be_read_hides_the_engine(store: LocalStore, tmp_path: Path, text: str) -> None:
+def test_a_record_that_can_not_be_read_hides_the_engine(store: Store, tmp_path: Path, text: str) -> None:
     key = put(store, tmp_path)
     (store.root / key / "record.json").write_text(text, encoding="utf-8")
     assert store.find(key) is None
 
 
-def test_a_bit_of_a_record_that_turned_hides_the_engine(store: LocalStore, tmp_path: Path) -> None:
+def test_a_bit_of_a_record_that_turned_hides_the_engine(store: Store, tmp_path: Path) -> None:
     """Companions are made from it: a name of a tensor with another letter would be a node that finds no tensor."""
     file = store.root / put(store, tmp_path) / "record.json"
     for place in range(0, file.stat().st_size, 97):
@@ -106,27 +106,27 @@ def test_a_bit_of_a_record_that_turned_hides_the_engine(store: LocalStore, tmp_p
     assert store.find(file.parent.name) is not None
 
 
-def test_a_record_of_another_engine_is_not_handed_out(store: LocalStore, tmp_path: Path) -> None:
+def test_a_record_of_another_engine_is_not_handed_out(store: Store, tmp_path: Path) -> None:
     key = put(store, tmp_path)
     (store.root / key).rename(store.root / ("0" * 64))
     assert store.find("0" * 64) is None
 
 
-def test_a_record_must_fit_the_files(store: LocalStore, tmp_path: Path) -> None:
+def test_a_record_must_fit_the_files(store: Store, tmp_path: Path) -> None:
     (tmp_path / "other.plan").write_bytes(b"another size")
     with pytest.raises(ValueError, match="does not match these files"):
         store.put(record(tmp_path), {PLAN: tmp_path / "other.plan"})
     assert list(store.entries()) == []
 
 
-def test_a_removed_engine_is_gone_and_the_others_stay(store: LocalStore, tmp_path: Path) -> None:
+def test_a_removed_engine_is_gone_and_the_others_stay(store: Store, tmp_path: Path) -> None:
     one, other = put(store, tmp_path), put(store, tmp_path, model=b"other")
     assert store.remove(one)
     assert [entry.key for entry in store.entries()] == [other]
     assert (tmp_path / "built.plan").read_bytes() == PLAN_BYTES, "a models directory keeps its own"
 
 
-def test_what_a_killed_put_left_is_no_engine_and_goes_with_the_next(store: LocalStore, tmp_path: Path) -> None:
+def test_what_a_killed_put_left_is_no_engine_and_goes_with_the_next(store: Store, tmp_path: Path) -> None:
     key = put(store, tmp_path)
     leftover = store.root / f".{key}.prepare-models-partial"
     (store.root / key).rename(leftover)
@@ -136,7 +136,7 @@ def test_what_a_killed_put_left_is_no_engine_and_goes_with_the_next(store: Local
     assert sorted(path.name for path in store.root.iterdir()) == sorted([key, "sizes"])
 
 
-def test_finding_is_using(store: LocalStore, tmp_path: Path) -> None:
+def test_finding_is_using(store: Store, tmp_path: Path) -> None:
     key = put(store, tmp_path)
     os.utime(store.root / key / "record.json", (1, 1))
     assert next(store.entries()).used_at == 1

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from prepare_models import errors
-from prepare_models.executors.options import FarmOptions
-from prepare_models.farm import address
 from prepare_models.farm.member import Introduction, Member, runtime_of
 from prepare_models.manifest.load import of_value
+from prepare_models.options import FarmOptions
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.identity import device_class
 
@@ -72,20 +71,20 @@ def test_workers_of_a_class_that_would_build_different_engines_are_refused() -> 
 @pytest.mark.parametrize("scheduler", ["build:8786", "tcp://build", "http://127.0.0.1:1", "tcp://127.0.0.1:x", ""])
 def test_what_is_not_an_address_is_refused(scheduler: str) -> None:
     with pytest.raises(errors.UsageError, match="not the address of a scheduler"):
-        address.checked(FarmOptions(scheduler))
+        FarmOptions(scheduler).address()
 
 
 def test_tls_needs_certificates_and_plain_tcp_stays_here(tmp_path: Path) -> None:
     for here in ("tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:8786"):
-        assert address.checked(FarmOptions(here)) == here
+        assert FarmOptions(here).address() == here
     for beyond in ("tcp://127.0.0.1.example:8786", "tcp://10.0.0.1:8786", "tcp://0.0.0.0:8786"):
         with pytest.raises(errors.UsageError, match="without TLS"):
-            address.checked(FarmOptions(beyond))
-        assert address.checked(FarmOptions(beyond, insecure=True)) == beyond
+            FarmOptions(beyond).address()
+        assert FarmOptions(beyond, insecure=True).address() == beyond
     with pytest.raises(errors.UsageError, match="needs certificates"):
-        address.checked(FarmOptions("tls://10.0.0.1:8786"))
+        FarmOptions("tls://10.0.0.1:8786").address()
     pem = tmp_path / "x.pem"
     pem.touch()
-    assert address.checked(FarmOptions("tls://10.0.0.1:8786", pem, pem, pem))
+    assert FarmOptions("tls://10.0.0.1:8786", pem, pem, pem).address()
     with pytest.raises(errors.UsageError, match="has no TLS"):
-        address.checked(FarmOptions("tcp://127.0.0.1:8786", pem, pem, pem))
+        FarmOptions("tcp://127.0.0.1:8786", pem, pem, pem).address()

@@ -1,9 +1,14 @@
-"""config.pbtxt is accepted and refused as google.protobuf.text_format does it, on Triton's own descriptors."""
+"""config.pbtxt is accepted and refused as protobuf does it, on Triton's own descriptors.
+
+Triton reads it with protobuf's C++ library. Python's, which runs here, differs in a few corners: for these the table
+``CORNERS`` has what ``protoc --encode=inference.ModelConfig`` 35.1 gave.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,6 +56,8 @@ ensemble_scheduling { step [ { model_name: "a" model_version: -1
 response_cache { enable: true } model_transaction_policy { decoupled: false }
 """,
 )  # fmt: skip
+# What the two libraries read differently; other escapes of Python's are not in the seeds.
+CORNER = re.compile(r"-\s|[+]|\b0[0-9]|_[0-9]|\\[^nrt0-3\"'\\xu]|\\$", re.MULTILINE)
 HARMLESS = (" ", "\n", " # a comment\n", "\t", "\r", '""')
 PIECES = (
     "{",
@@ -91,22 +98,16 @@ PIECES = (
     "dynamic_batching { }",
     "[ext.a]: 1",
     "\\",
-    "+",
     "-",
     ".",
     "f",
     "all { }",
     "latest { }",
-    "\x00",
     "é",
     "\r",
     "zero_data: false",
     "_",
-    "0b1",
-    "1_0",
-    '"\\q"',
     '"\\xf"',
-    '"\\777"',
 )
 
 
@@ -215,7 +216,7 @@ def test_the_seeds_are_read_alike(text: str) -> None:
 def test_mutated_texts_are_accepted_and_refused_alike(seed: int) -> None:
     random_ = random.Random(seed)
     texts = [mutated(random_.choice(SEEDS), random_) for _ in range(100)]
-    assert [text for text in texts if ours(text) != theirs(text)] == []
+    assert [text for text in texts if ours(text) != theirs(text) and not CORNER.search(text)] == []
     taken = sum(ours(text) is not None for text in texts)
     assert 10 <= taken <= 90
 
@@ -268,6 +269,39 @@ ILLEGAL = (
     'Name: "a"',
     'name: "\\xZZ"',
 )
+
+
+CORNERS = {
+    "max_batch_size: - 4": -4,
+    "max_batch_size: +4": None,
+    "max_batch_size: 0_4": None,
+    "max_batch_size:\u00a04": None,
+    "max_batch_size: 4 \u3000": None,
+    "max_batch_size: 4 \x1c": None,
+    "max_batch_size: 4 # \udce9": 4,
+    "input { optional: 0x1 }": True,
+    "input { optional: 02 }": None,
+    "input { data_type: 013 }": "TYPE_FP32",
+    "sequence_batching { direct { minimum_slot_utilization: - .5f } }": -0.5,
+    "sequence_batching { direct { minimum_slot_utilization: infinityf } }": None,
+    r'name: "\d"': None,
+    r'name: "\8"': None,
+    r'name: "\?\u00e9\x41\400"': "?\u00e9A\0",
+    'name: "\0"': None,
+    r'name: "\xe9"': "\udce9",
+}
+
+
+@pytest.mark.parametrize("text", CORNERS)
+def test_corners_are_read_as_by_the_library_that_triton_has(text: str) -> None:
+    """The first value that is no message, or None where the text is refused."""
+    try:
+        found: Any = parse(text, SCHEMA)
+    except TextFormatError:
+        found = None
+    while isinstance(found, dict):
+        (found,) = next(iter(found.values()))
+    assert (found, type(found)) == (CORNERS[text], type(CORNERS[text]))
 
 
 @pytest.mark.parametrize("text", LEGAL)

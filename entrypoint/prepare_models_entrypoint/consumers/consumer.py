@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Dict, Generic, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar
 
-from ..contract.report import ModelReport
+from ..contract.report import ModelReport, WarningInfo
 from .model_files import Model
 
 ENGINE, FILES = "engine", "files"
 
 S = TypeVar("S")
+Check = Callable[[S], Iterator[str]]
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,14 @@ class Rule(Generic[S]):
     looks_at: str
     meaning: str
     hint: str
-    check: Callable[[S], Iterator[str]]
+    check: Check[S]
     note: bool = False
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A finding of a rule in a model."""
-
-    code: str
-    message: str
-    hint: str
-    note: bool
+def rules(texts: Path, check_of: Callable[[str], Check[S]]) -> Dict[str, Rule[S]]:
+    """Return rules by code. ``texts``: JSON with everything but what checks them, which ``check_of`` returns."""
+    rows: Dict[str, Dict[str, Any]] = json.loads(texts.read_text(encoding="utf-8"))
+    return {code: Rule(check=check_of(code), **row) for code, row in rows.items()}
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,13 @@ class Consumer(Generic[S]):
         """Return the name with the release, such as isaac-ros@4.6."""
         return f"{self.name}@{release}" if release else self.name
 
-    def findings(self, model: Model, release: str, looks_at: Sequence[str]) -> Iterator[Finding]:
-        """Yield what the rules find."""
+    def findings(self, model: Model, release: str, looks_at: Sequence[str]) -> Iterator[Tuple[WarningInfo, bool]]:
+        """Yield what the rules find, and whether it is only a note."""
         found = self.read(model, release)
         for code, rule in self.rules.items():
             if rule.looks_at in looks_at:
                 for message in rule.check(found):
-                    yield Finding(code, message, rule.hint, rule.note)
+                    yield WarningInfo(code=code, message=message, hint=rule.hint), rule.note
 
 
 AnyConsumer = Consumer[Any]

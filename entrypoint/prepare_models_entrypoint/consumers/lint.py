@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 from ..contract.report import ModelReport, WarningInfo
 from ..errors import InspectError, StageError
-from .consumer import ENGINE, FILES, Finding
+from .consumer import ENGINE, FILES
 from .model_files import Model, read_model
 from .registry import Chosen, choose
 
@@ -15,16 +15,14 @@ from .registry import Chosen, choose
 def of_engine(report: ModelReport, directory: Path, consumers: Sequence[str] = ()) -> List[WarningInfo]:
     """Return warnings about what an engine's consumers will object to. ``consumers``: those that the manifest names."""
     model = Model(directory, report, published=False)
-    return [_info(finding) for finding in _findings(model, consumers, (ENGINE,)) if not finding.note]
+    return [finding for finding, note in _findings(model, consumers, (ENGINE,)) if not note]
 
 
 def of_directory(models_dir: Path, consumers: Sequence[str]) -> Dict[str, Any]:
     """Return ``models``, each with its ``warnings`` and ``notes``, or the ``error``.
 
-    Args:
-        models_dir: the models directory.
-        consumers: those whose rules to apply, such as isaac-ros@5.0; empty: those that a model's record names, else
-            Isaac ROS, Triton, and DeepStream for models with a deepstream.txt.
+    ``consumers``: those whose rules to apply, such as isaac-ros@5.0; empty: those that a model's record names, else
+    Isaac ROS, Triton, and DeepStream for models with a deepstream.txt.
     """
     document: Dict[str, Any] = {"models_dir": str(models_dir), "models": [], "error": None}
     try:
@@ -65,8 +63,8 @@ def _linted(folder: Path, names: Sequence[str]) -> Dict[str, Any]:
     return {
         "name": folder.name,
         "consumers": [consumer.label(release) for consumer, release in _chosen(model, names)],
-        "warnings": [_info(finding) for finding in found if not finding.note],
-        "notes": [_info(finding) for finding in found if finding.note],
+        "warnings": [finding for finding, note in found if not note],
+        "notes": [finding for finding, note in found if note],
     }
 
 
@@ -76,13 +74,9 @@ def _chosen(model: Model, names: Sequence[str]) -> Chosen:
     return chosen if told else [(consumer, release) for consumer, release in chosen if consumer.concerns(model)]
 
 
-def _findings(model: Model, names: Sequence[str], looks_at: Sequence[str]) -> List[Finding]:
+def _findings(model: Model, names: Sequence[str], looks_at: Sequence[str]) -> List[Tuple[WarningInfo, bool]]:
     return [
         finding
         for consumer, release in _chosen(model, names)
         for finding in consumer.findings(model, release, looks_at)
     ]
-
-
-def _info(finding: Finding) -> WarningInfo:
-    return WarningInfo(code=finding.code, message=finding.message, hint=finding.hint)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
 from ..contract import schema
@@ -52,8 +52,10 @@ class Model:
         """Return the inputs or the outputs."""
         return [binding for binding in self.io if binding["mode"] == mode]
 
-    def text(self, name: str) -> Optional[str]:
+    def text(self, name: str, *, errors: str = "strict") -> Optional[str]:
         """Return the text of a file in the engine's directory, or None if it is missing.
+
+        ``errors``: what becomes of bytes that are not UTF-8, see ``bytes.decode``.
 
         Raises:
             ValueError: it can't be read; the message says why.
@@ -61,7 +63,7 @@ class Model:
         if not self.published:
             return None
         try:
-            return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8")
+            return read_small(self.directory / name, largest=_LARGEST_TEXT).decode("utf-8", errors)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -72,6 +74,39 @@ class Model:
     def plan(self, version: str, file: str) -> Optional[Plan]:
         """Return the engine of this name, if a record describes it."""
         return next((plan for plan in self.plans if (plan.version, plan.file) == (version, file)), None)
+
+    @property
+    def place(self) -> PurePosixPath:
+        """Return the directory as consumers see it: the deploy directory in the record, or itself."""
+        here = self.directory.absolute().as_posix()
+        if self.report is None:
+            return PurePosixPath(here)
+        return PurePosixPath(Deployment.of(self.report["deployment"]).directory(self.directory.name, here))
+
+    def names_engine(self, path: str) -> bool:
+        """Return whether a path ends in this directory, one of its versions, and a file there."""
+        parts = PurePosixPath(path).parts[-3:]
+        if len(parts) < 3 or parts[0] != self.directory.name:
+            return False
+        return parts[2] in self.versions.get(parts[1], ()) if self.versions else parts[1:] == ("1", "model.plan")
+
+    def of_engine(self, path: str) -> Model:
+        """Return the model with the record of the engine that a path names, if another version has its own record."""
+        plan = self.plan(*PurePosixPath(path).parts[-2:]) if self.names_engine(path) and self.plans else None
+        return self if plan is None else replace(self, report=plan.report)
+
+    def elsewhere(self, path: PurePosixPath) -> Optional[str]:
+        """Return why a path to this directory is wrong, or None. Relative paths can't be checked.
+
+        A path that is neither the directory nor that of its deployment is fine if it leads to such a directory here.
+        """
+        expected = self.place
+        if not path.is_absolute() or path == expected:
+            return None
+        here = expected == PurePosixPath(self.directory.absolute().as_posix())
+        if here and any((Path(str(path)) / version).is_dir() for version in self.versions):
+            return None
+        return f"{path}, which does not exist; the directory is {expected}" if here else f"{path}, not {expected}"
 
 
 def read_model(folder: Path) -> Model:

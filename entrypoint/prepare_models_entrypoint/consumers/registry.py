@@ -29,10 +29,6 @@ def choose(names: Sequence[str]) -> Chosen:
     Raises:
         ContractError: there is no such consumer or release.
     """
-    chosen = [_one(check(name)) for name in names]
+    parts = (check(name).partition("@") for name in names)
+    chosen = [(CONSUMERS[name], release or CONSUMERS[name].default) for name, _, release in parts]
     return chosen or [(consumer, consumer.default) for consumer in CONSUMERS.values()]
-
-
-def _one(text: str) -> "Tuple[AnyConsumer, str]":
-    name, _, release = text.partition("@")
-    return CONSUMERS[name], release or CONSUMERS[name].default

@@ -120,9 +120,7 @@ def _installed(module: Module) -> Optional[BackendInfo]:
 def _reported_version(module: str, origin: str) -> Optional[str]:
     """Return the version that a module reports in a separate process: importing it here would start the driver.
 
-    Args:
-        module: its name.
-        origin: the file that would be imported, for which the answer is remembered.
+    ``origin``: the file that would be imported, for which the answer is remembered.
     """
     import subprocess
 

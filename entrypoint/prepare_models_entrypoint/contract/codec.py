@@ -64,3 +64,20 @@ def typed(value: object, kind: Type[T], what: str) -> T:
     if wrong_bool or not isinstance(value, accepted):
         raise ContractError(f"{what}: expected {kind.__name__}, found {type(value).__name__}")
     return cast("T", value)
+
+
+def is_printable(name: str) -> bool:
+    """Return whether a name has no control characters, line breaks or lone surrogates: it adds no line to a file."""
+    return name.isprintable()
+
+
+def check_printable(name: str, what: str) -> str:
+    """Return ``name`` if it may appear in a line of a file.
+
+    Raises:
+        ContractError: it has a character that would end the line, or control a terminal.
+    """
+    if not is_printable(name):
+        escaped = name.encode("unicode_escape").decode("ascii")
+        raise ContractError(f"{what} {escaped} has control characters")
+    return name

@@ -1,6 +1,6 @@
 """How an engine and its source model compare: the part of the report that a verification writes.
 
-What a field means is said in ``reports/comparison_fields.py`` of the orchestrator.
+What a field means is said in ``reports/fields.json`` of the orchestrator.
 """
 
 from __future__ import annotations

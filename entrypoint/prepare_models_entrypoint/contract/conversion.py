@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Tuple
 
-from .kinds import (
-    ByName,
-    Constant,
-    DigestText,
-    File,
-    Flag,
-    Integer,
-    ListOf,
-    OneOf,
-    OneOrMore,
-    Text,
-)
+from .kinds import ByName, Constant, DigestText, File, Flag, Integer, ListOf, OneOf, OneOrMore, Text
 from .settings import REQUIRED, Record, setting
 from .shapes import Dims, Shape
 

@@ -1,7 +1,7 @@
 """The known converters, which of them an environment has, and which one is used for a model.
 
 A converter is a row of ``KINDS`` here and a module ``by_NAME`` of ``prepare_models_entrypoint.converters``, which has
-the functions of ``converters/converter.py``.
+the functions of ``Converter`` in ``converters/request.py``.
 """
 
 from __future__ import annotations
@@ -51,11 +51,6 @@ class Case(NamedTuple):
         return self.encrypted and self.payload == "uff"
 
 
-def _asked_for(case: Case) -> str:
-    del case
-    return ""
-
-
 class Converter(NamedTuple):
     """A way from a model to an engine.
 
@@ -66,7 +61,7 @@ class Converter(NamedTuple):
     """
 
     name: str
-    auto: Callable[[Case], str] = _asked_for
+    auto: Callable[[Case], str] = lambda _: ""
     program: bool = True
     variable: str = ""
     paths: Sequence[str] = ()

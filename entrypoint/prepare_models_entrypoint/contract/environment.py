@@ -1,6 +1,6 @@
 """What builds, and where: the part of the report that describes the process with TensorRT.
 
-What a field means is said in ``reports/fields.py`` of the orchestrator.
+What a field means is said in ``reports/fields.json`` of the orchestrator.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Mapping, NamedTuple, Optional, TypedDict
+from typing import Any, Mapping, NamedTuple, Optional, TypedDict
 
 from . import codec, schema
 from .codec import CONTRACT_VERSION, ContractError
@@ -64,13 +64,5 @@ class Event(NamedTuple):
 
     def to_line(self) -> str:
         """Return the event as one line of JSON, newline included."""
-        raw: Dict[str, object] = {
-            "contract": CONTRACT_VERSION,
-            "seq": self.seq,
-            "time": self.time,
-            "kind": self.kind,
-            "model": self.model,
-            "stage": self.stage,
-            "data": dict(self.data),
-        }
+        raw = {"contract": CONTRACT_VERSION, **self._asdict(), "data": dict(self.data)}
         return json.dumps(raw, separators=(",", ":")) + "\n"

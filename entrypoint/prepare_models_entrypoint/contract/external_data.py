@@ -14,7 +14,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from . import other_formats, skeleton, wire
+from . import other_formats, skeleton
 from .external_errors import ExternalDataError, UnreadableError
 from .files import sha256_file
 
@@ -75,7 +75,7 @@ def tensors(model: Path) -> Tuple[Stored, ...]:
             return ()
         try:
             return tuple(_Walk(view).tensors("Model", 0, len(view), 0))
-        except wire.MalformedError as error:
+        except skeleton.MalformedError as error:
             raise UnreadableError(f"the structure of {model.name} can't be read: {error}") from None
 
 
@@ -91,9 +91,7 @@ def locations(model: Path) -> Tuple[str, ...]:
 def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, ...]:
     """Return the weights files of a model under the names in the model; links are not followed.
 
-    Args:
-        model: path of the model file.
-        named: its ``locations``, if already known.
+    ``named``: the model's ``locations``, if already known.
 
     Raises:
         ExternalDataError: one is missing, not a regular file, or outside the allowed directories.
@@ -147,10 +145,6 @@ def resolve(model: Path, location: str) -> Path:
     It is a regular file under the model's directory, or under the directory of the file that the model's own path
     resolves to: download caches store models and weights as links into a single directory.
 
-    Args:
-        model: path of the .onnx file.
-        location: the location of one of its tensors, relative to its directory.
-
     Raises:
         ExternalDataError: it is outside of these, missing, or not a regular file.
     """
@@ -188,9 +182,7 @@ def _refused(location: str, why: str) -> ExternalDataError:
 def tensor_bytes(data_type: int, dims: "List[int] | Tuple[int, ...]") -> Optional[int]:
     """Return the size of a tensor's values; None for text, for unknown types and for a negative dimension.
 
-    Args:
-        data_type: number of TensorProto.DataType.
-        dims: its shape.
+    ``data_type``: number of TensorProto.DataType.
     """
     bits = _BITS.get(data_type)
     return None if bits is None or any(dim < 0 for dim in dims) else math.ceil(_product(dims) * bits / 8)
@@ -206,14 +198,14 @@ def _product(dims: "List[int] | Tuple[int, ...]") -> int:
 class _Walk:
     """Walks the messages of a model in file order. All of them share one budget of fields."""
 
-    def __init__(self, view: wire.View) -> None:
+    def __init__(self, view: skeleton.View) -> None:
         self._view = view
         self._left = _MOST_FIELDS
 
     def tensors(self, kind: str, start: int, end: int, depth: int) -> Iterator[Stored]:
         """Yield the tensors stored in other files, from a message of this kind between two offsets."""
         if depth > _DEEPEST:
-            raise wire.MalformedError(f"its messages are nested more than {_DEEPEST} levels deep")
+            raise skeleton.MalformedError(f"its messages are nested more than {_DEEPEST} levels deep")
         if kind == "Tensor":
             yield from self._tensor(start, end)
             return
@@ -224,7 +216,7 @@ class _Walk:
             if below is None:
                 continue
             if field.number in seen and field.number in _ONCE.get(kind, ()):
-                raise wire.MalformedError(f"a field that may occur once occurs twice in a {kind}")
+                raise skeleton.MalformedError(f"a field that may occur once occurs twice in a {kind}")
             seen.add(field.number)
             if field.end - field.value > _SEARCHED or self._view.find(_KEY, field.value, field.end) >= 0:
                 yield from self.tensors(below, field.value, field.end, depth + 1)
@@ -245,7 +237,7 @@ class _Walk:
         if numbers[_PLACE] == _EXTERNAL:
             yield _stored(name.decode("utf-8", "replace"), entries, tensor_bytes(numbers[_TYPE], dims))
 
-    def _entry(self, entry: wire.Field, entries: Dict[str, str]) -> None:
+    def _entry(self, entry: skeleton.Field, entries: Dict[str, str]) -> None:
         parts = {1: b"", 2: b""}
         for field in self._fields(entry.value, entry.end):
             if field.number in parts and field.wire == 2:
@@ -253,32 +245,32 @@ class _Walk:
         try:
             key, value = parts[1].decode("utf-8"), parts[2].decode("utf-8")
         except UnicodeDecodeError:
-            raise wire.MalformedError("an entry of external data is not text") from None
+            raise skeleton.MalformedError("an entry of external data is not text") from None
         if key in entries:
-            raise wire.MalformedError(f"a tensor in another file has two entries {key!r}")
+            raise skeleton.MalformedError(f"a tensor in another file has two entries {key!r}")
         entries[key] = value
 
-    def _dims(self, field: wire.Field) -> Iterator[int]:
+    def _dims(self, field: skeleton.Field) -> Iterator[int]:
         if field.wire == 0:
             yield self._number(field)
         at = field.value
         while field.wire == 2 and at < field.end:
-            value, at = wire.varint(self._view, at, field.end)
+            value, at = skeleton.varint(self._view, at, field.end)
             self._spend()
             yield _signed(value)
 
-    def _number(self, field: wire.Field) -> int:
-        return _signed(wire.varint(self._view, field.value, field.end)[0])
+    def _number(self, field: skeleton.Field) -> int:
+        return _signed(skeleton.varint(self._view, field.value, field.end)[0])
 
-    def _fields(self, start: int, end: int) -> Iterator[wire.Field]:
-        for field in wire.fields(self._view, start, end, most=_MOST_FIELDS):
+    def _fields(self, start: int, end: int) -> Iterator[skeleton.Field]:
+        for field in skeleton.fields(self._view, start, end, most=_MOST_FIELDS):
             self._spend()
             yield field
 
     def _spend(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise wire.MalformedError("there are too many fields")
+            raise skeleton.MalformedError("there are too many fields")
 
 
 def _signed(value: int) -> int:
@@ -287,11 +279,11 @@ def _signed(value: int) -> int:
 
 def _stored(tensor: str, entries: Mapping[str, str], needed: Optional[int]) -> Stored:
     if "location" not in entries:
-        raise wire.MalformedError(f"the tensor {tensor!r} is in another file but names none")
+        raise skeleton.MalformedError(f"the tensor {tensor!r} is in another file but names none")
     numbers: Dict[str, Optional[int]] = {}
     for key in ("offset", "length"):
         text = entries.get(key)
         if text is not None and not re.fullmatch(_NUMBER, text):
-            raise wire.MalformedError(f"the {key} of the tensor {tensor!r} is not a number of bytes")
+            raise skeleton.MalformedError(f"the {key} of the tensor {tensor!r} is not a number of bytes")
         numbers[key] = None if text is None else int(text)
     return Stored(tensor, entries["location"], numbers["offset"] or 0, numbers["length"], needed)

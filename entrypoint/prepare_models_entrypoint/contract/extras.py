@@ -68,8 +68,5 @@ def _clone() -> Optional[Path]:
         except (OSError, ValueError, LookupError, TypeError):
             continue
         places += [Path(unquote(url.path))] if url.scheme == "file" else []
-    return next((place for place in places if _is_clone(place)), None)
-
-
-def _is_clone(place: Path) -> bool:
-    return (place / "pyproject.toml").is_file() and (place / "orchestrator/prepare_models").is_dir()
+    clones = (each for each in places if (each / "pyproject.toml").is_file())
+    return next((each for each in clones if (each / "orchestrator/prepare_models").is_dir()), None)

@@ -1,18 +1,17 @@
-"""The job of an entrypoint that only fetches, and its result."""
+"""The job of an entrypoint that only fetches, its result, and what any job needs for fetching."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Tuple, TypedDict
+from typing import TYPE_CHECKING, Dict, Iterable, List, Mapping, Optional, Tuple, TypedDict
 
 from . import codec
-from .connection import Connection
-from .groups import Nested
-from .kinds import Flag, Integer, Kind, ListOf, Text
-from .pins import NO_PINS, Pins
-from .settings import REQUIRED, Document, setting
+from .kinds import ByName, DigestText, Flag, Integer, Kind, ListOf, Number, Text
+from .settings import REQUIRED, Document, Nested, Record, setting
 
 if TYPE_CHECKING:
     from .report import ErrorInfo
+
+_URL = Text("a URL")
 
 
 class _Source(Kind):
@@ -25,6 +24,48 @@ class _Source(Kind):
 
     def encode(self, value: Tuple[str, Optional[str]]) -> Dict[str, Optional[str]]:
         return {"source": value[0], "sha256": value[1]}
+
+
+class Connection(Record):
+    """How sources are reached.
+
+    hf_endpoint: base URL of the Hugging Face hub; None for the public one.
+    ngc_api, ngc_auth: base URLs of NGC's API and token service; None for NVIDIA's own.
+    secrets_file: path of a JSON file with ``ngc_api_key``, ``hf_token`` and ``headers`` (pairs of name and value);
+    a job itself never holds secrets.
+    stall_s: seconds without a byte before a connection is abandoned; None for the default.
+    attempts: consecutive failures without a new byte before a fetch is abandoned; None for the default.
+    """
+
+    ngc_api: Optional[str] = setting(_URL, "")
+    ngc_auth: Optional[str] = setting(_URL, "")
+    secrets_file: Optional[str] = setting(Text("a path"), "")
+    stall_s: Optional[float] = setting(Number(), "")
+    attempts: Optional[int] = setting(Integer("a number", 1), "")
+    hf_endpoint: Optional[str] = setting(_URL, "", later=True)
+
+
+class Pins(Record):
+    """By the ``id`` of a source.
+
+    sha256: of files with external data, which come with a model. revision: commit of a repository to fetch from.
+    """
+
+    sha256: Mapping[str, str] = setting(ByName(DigestText(), "digests"), "", default=dict)
+    revision: Mapping[str, str] = setting(ByName(Text("a revision", "[^/]+"), "revisions"), "", default=dict)
+
+    @classmethod
+    def together(cls, several: Iterable[Pins]) -> Pins:
+        """Return several pins as one."""
+        sha256: Dict[str, str] = {}
+        revision: Dict[str, str] = {}
+        for each in several:
+            sha256.update(each.sha256)
+            revision.update(each.revision)
+        return cls(sha256=sha256, revision=revision)
+
+
+NO_PINS = Pins()
 
 
 class FetchJob(Document):

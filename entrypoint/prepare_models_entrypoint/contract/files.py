@@ -10,8 +10,9 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from pathlib import Path
-from typing import IO, BinaryIO, Callable, Iterator, Mapping, Optional, Tuple, Union
+from typing import IO, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
 
@@ -121,14 +122,44 @@ def write_own(target: PathLike, data: bytes) -> None:
 
 def write_all_own(directory: PathLike, contents: Mapping[str, bytes]) -> None:
     """Write files as ``write_own`` does, given by their names; all are on the disk when it returns."""
-    for name, data in contents.items():
-        place = Path(directory, name)
-        remove_partials(directory, of=name)
-        with partial_file(place) as (stream, partial):
-            stream.write(data)
-            sync(stream)
-            os.replace(str(partial), str(place))
+    with unfinished(directory, contents) as partials:
+        sync_all(partials.values())
+        for name, partial in partials.items():
+            os.replace(str(partial), os.path.join(str(directory), name))
     sync_directory(directory)
+
+
+@contextlib.contextmanager
+def unfinished(directory: PathLike, contents: Mapping[str, bytes]) -> Iterator[Dict[str, Path]]:
+    """Write partial files, and yield them by their final names; those not renamed in the block are removed after it."""
+    partials = {}
+    with contextlib.ExitStack() as stack:
+        for name, data in contents.items():
+            remove_partials(directory, of=name)
+            stream, partials[name] = stack.enter_context(partial_file(Path(directory, name)))
+            stream.write(data)
+            stream.flush()
+        yield partials
+
+
+def sync_all(files: Iterable[PathLike] = (), *, directories: Iterable[PathLike] = ()) -> None:
+    """Flush files and directories to the disk, all at once: most of the time of each is a wait that they share."""
+    errors: List[OSError] = []
+
+    def flush(work: Callable[[PathLike], None], path: PathLike) -> None:
+        try:
+            work(path)
+        except OSError as error:
+            errors.append(error)
+
+    wanted = [*((sync_file, path) for path in files), *((sync_directory, path) for path in directories)]
+    threads = [threading.Thread(target=flush, args=each, name="sync") for each in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def take(made: PathLike, target: PathLike) -> None:
@@ -198,9 +229,7 @@ def remove_partials(directory: PathLike, *, of: Optional[str] = None) -> None:
 
     On a file system without locks a live writer can't be detected: the caller ensures that there is none.
 
-    Args:
-        directory: where to look.
-        of: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
+    ``of``: remove only leftovers of the file with this name; without locks they stay, as others may be writing it.
     """
     beginning, names = "." if of is None else f".{of}.", []
     with contextlib.suppress(OSError):
@@ -288,6 +317,25 @@ def read_small(path: Path, *, largest: int = SMALL, follow: bool = True) -> byte
     if left <= 0:
         raise OSError(TOO_LARGE, f"more than {largest} bytes", str(path))
     return b"".join(parts)
+
+
+def read_line(file: Path) -> str:
+    """Return the one line of text in a file with a secret, without surrounding white space; empty if it is blank.
+
+    Editors write a byte order mark, CRLF and a trailing line break, which are no part of it.
+
+    Raises:
+        OSError: it can't be read, or is not a small regular file.
+        ValueError: it is anything but one line of text; the message says why without quoting the content.
+    """
+    try:
+        text = read_small(file).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        raise ValueError(f"has {len(lines)} lines of text and must have one")
+    return lines[0] if lines else ""
 
 
 def open_regular(path: PathLike, *, follow: bool = True) -> BinaryIO:

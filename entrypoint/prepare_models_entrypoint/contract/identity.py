@@ -16,7 +16,7 @@ from .digest import Digest, Pending
 from .environment import RuntimeInfo
 from .job import ModelJob
 from .packages import taking_part
-from .precision import AUTO
+from .precision import AUTO, NONE
 
 # Version of what this tool itself does to a network before it reaches the builder. Raise it with every change that
 # produces other engines from the same input.
@@ -42,7 +42,6 @@ LABELS = {
     "system": "operating system",
 }
 _PORTABLE = "portable"
-_MEASURED = ("fp16", "bf16", "int8", AUTO)  # samples decide what stays in fp32
 
 
 class Change(TypedDict):
@@ -74,6 +73,7 @@ def identity(
     """
     converter = converter_of(job, runtime).converter or (job.converter if job.converter != "auto" else None)
     backend, version = _backend(runtime, converter)
+    packages = taking_part(job, converter=converter, backend=backend, version=version)
     return {
         "model_sha256": model_sha256,
         "weights_sha256": weights_sha256,
@@ -82,7 +82,7 @@ def identity(
         "precision": job.precision,
         "converter": converter,
         "converter_version": runtime.get("programs", {}).get(converter or "", RECIPE),
-        "packages": _packages(job, runtime, converter, (backend, version)),
+        "packages": {name: runtime.get("packages", {}).get(name) for name in sorted(packages)},
         "inputs": {name: shapes.to_dict() for name, shapes in sorted(job.inputs.items())},
         "builder": job.builder.to_dict(),
         "conversion": _conversion(job, samples_sha256),
@@ -117,24 +117,16 @@ def _backend(runtime: RuntimeInfo, converter: Optional[str]) -> Tuple[Optional[s
     return (None, None) if converter is None else ("tensorrt", runtime.get("library"))
 
 
-def _packages(
-    job: ModelJob, runtime: RuntimeInfo, converter: Optional[str], backend: Tuple[Optional[str], Optional[str]]
-) -> Dict[str, Optional[str]]:
-    """Return the versions of the packages that change this model's network."""
-    versions = runtime.get("packages", {})
-    names = taking_part(job, converter=converter, backend=backend[0], version=backend[1])
-    return {name: versions.get(name) for name in sorted(names)}
-
-
 def _conversion(job: ModelJob, samples_sha256: Optional[str]) -> Dict[str, object]:
     conversion = job.conversion()
     del conversion["plugins"]  # their bytes count instead
-    conversion["keep_fp32"] = sorted(set(job.keep_fp32))
+    overruled = {None: (), True: (NONE,), False: (AUTO,)}[job.keep_auto]
+    conversion["keep_fp32"] = sorted(set(job.keep_fp32).difference(overruled))
     if job.calibration is not None:
         calibration = job.calibration.to_dict()
         del calibration["images"]  # a path; the bytes of the samples in it count instead
         conversion["calibration"] = calibration
-    if job.verify is not None and job.keep_auto is not False and job.precision in _MEASURED:
+    if job.verify is not None and job.samples_decide:
         conversion["samples"] = build_key({"verify": job.verify.without_paths(), "sha256": samples_sha256})
     return conversion
 

@@ -8,32 +8,15 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from .builder import BuilderConfig
 from .codec import ContractError
-from .connection import Connection
 from .conversion import OnnxConfig, Plugin, TaoConfig
 from .converters import CONVERTERS
-from .deepstream import DeepStreamConfig
-from .deployment import Deployment
-from .groups import Nested, several
-from .kinds import (
-    ByName,
-    DigestText,
-    File,
-    Flag,
-    Json,
-    ListOf,
-    Number,
-    OneOf,
-    SourceText,
-    Text,
-    WordsOrList,
-)
-from .pins import NO_PINS, Pins
+from .deployment import DeepStreamConfig, Deployment, RosConfig
+from .fetch import NO_PINS, Connection, Pins
+from .kinds import ByName, DigestText, File, Flag, Json, ListOf, Number, OneOf, SourceText, Text, WordsOrList
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
-from .ros import RosConfig
-from .samples import CalibrationConfig
-from .settings import REQUIRED, Document, Record, Setting, rows, setting
+from .settings import REQUIRED, Document, Nested, Record, Setting, rows, setting, several
 from .shapes import ShapeRange, Shapes
-from .verification import VerifyConfig
+from .verification import CalibrationConfig, VerifyConfig
 
 if TYPE_CHECKING:
     from .report import DeploymentInfo
@@ -222,6 +205,13 @@ class ModelSettings(Record):
         """Whether samples decide what stays in fp32; None if not set, and then only the user's own samples do."""
         words = [word for word in self.keep_fp32 if word in (AUTO, NONE)]
         return words[-1] == AUTO if words else None
+
+    @property
+    def samples_decide(self) -> bool:
+        """Whether the engine depends on ``verify``: on what stays in fp32 or out of int8, or on the precision."""
+        if self.precision == AUTO or (self.precision == "int8" and self.calibration is not None):
+            return True
+        return self.precision in ("fp16", "bf16", "int8") and self.keep_auto is not False
 
     def deployed(self) -> DeploymentInfo:
         """Return what the companions are written for, in the form that reports have."""

@@ -29,6 +29,7 @@ class Kind:
 
     json: type = str
     expected = "a text"
+    pattern = ""  # of the whole text in a manifest
 
     def parse(self, text: str) -> object:
         """Return the value of a text in a manifest.
@@ -36,6 +37,8 @@ class Kind:
         Raises:
             ValueError: the message says what was expected.
         """
+        if self.pattern and not re.fullmatch(self.pattern, text):
+            raise ValueError(self.expected)
         return text
 
     def meant(self, text: str) -> Optional[str]:
@@ -66,11 +69,6 @@ class Text(Kind):
     def __init__(self, expected: str, pattern: str = "", types: Sequence[str] = ("string",)) -> None:
         self.expected, self.pattern, self._types = expected, pattern, types
 
-    def parse(self, text: str) -> str:
-        if self.pattern and not re.fullmatch(self.pattern, text):
-            raise ValueError(self.expected)
-        return text
-
     def decode(self, raw: object, what: str) -> object:
         text = codec.typed(raw, str, what)
         if self.pattern and not re.fullmatch(self.pattern, text):
@@ -90,7 +88,7 @@ class DigestText(Text):
         super().__init__("64 hexadecimal digits", "[0-9a-fA-F]{64}", ("string", "integer"))
 
     def parse(self, text: str) -> str:
-        return super().parse(text).lower()
+        return str(super().parse(text)).lower()
 
 
 class File(Text):
@@ -278,9 +276,7 @@ class Whole(Kind):
     pattern = f"-?[0-9]{{1,{MOST_DIGITS}}}"
 
     def parse(self, text: str) -> int:
-        if not re.fullmatch(self.pattern, text):
-            raise ValueError(self.expected)
-        return int(text)
+        return int(str(super().parse(text)))
 
     def schema(self) -> Schema:
         return {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": or_variable(self.pattern)}]}
@@ -294,8 +290,7 @@ class Constant(Kind):
     pattern = r"(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|true|True|TRUE|false|False|FALSE)"
 
     def parse(self, text: str) -> float:
-        if not re.fullmatch(self.pattern, text):
-            raise ValueError(self.expected)
+        super().parse(text)
         if text.lower() in ("true", "false"):
             return int(text.lower() == "true")
         return int(text) if re.fullmatch(Whole.pattern, text) else float(text)

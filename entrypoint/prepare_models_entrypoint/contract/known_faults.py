@@ -58,7 +58,10 @@ class Fault(Value):
     def of_model(self, model: ModelSettings) -> bool:
         """Return whether a build with these settings is affected."""
         options = model.builder.to_dict()
-        given = all(name in options and _among(options[name], values) for name, values in self.settings.items())
+        given = all(
+            (value := options.get(name)) is not None and value is not False and (not values or value in values)
+            for name, values in self.settings.items()
+        )
         dynamic = bool(model.inputs or model.profiles) or not self.dynamic
         precision = not self.precisions or model.precision in (*self.precisions, AUTO)  # auto may become any of them
         return given and dynamic and precision
@@ -96,10 +99,6 @@ def of_version(version: str, capabilities: Sequence[str]) -> List[WarningInfo]:
 def faults(version: Optional[str], capabilities: Sequence[str]) -> List[Fault]:
     """Return the rows that apply to a version on some GPUs."""
     return [fault for fault in table() if version and fault.of_version(version) and fault.of_gpu(capabilities)]
-
-
-def _among(value: object, values: Sequence[object]) -> bool:
-    return value is not None and value is not False and (not values or value in values)
 
 
 def _numbers(version: str) -> Version:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set
 
 from .conversion import OnnxConfig
 from .converters import kind_of
@@ -32,8 +32,7 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 
     importlib.metadata would take ten times as long.
 
-    Args:
-        places: directories of packages, of which the first with a package counts; None for those of this interpreter.
+    ``places``: directories of packages, of which the first with a package counts; None for those of this interpreter.
     """
     names = {carrier: package for package, carriers in PACKAGES.items() for carrier in carriers}
     found: Dict[str, str] = {}
@@ -53,15 +52,13 @@ def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
 def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[str], version: Optional[str]) -> Set[str]:
     """Return the packages that may change a model on its way to the builder, without reading its bytes.
 
-    Args:
-        job: the model's settings.
-        converter: name of the converter; None if nothing converts.
-        backend: name of the TensorRT that builds.
-        version: its version.
+    ``converter``: None if nothing converts. ``backend``, ``version``: the TensorRT that builds.
     """
     if converter is None or kind_of(converter).encrypted:
         return set()
-    found = set(_of_changes(job.onnx))
+    found: Set[str] = set()
+    if job.onnx != OnnxConfig():
+        found = {"onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy"} if job.onnx.sanitize else {"onnx"}
     if job.calibration is not None and job.precision in ("int8", "fp8", AUTO):
         found |= {"onnx", "onnxruntime", "pillow"}
     by_flags = backend == "tensorrt" and int((version or "0").split(".")[0] or 0) < _TYPED_SINCE
@@ -70,17 +67,12 @@ def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[st
     return found | _of_precision(job)
 
 
-def _of_changes(changes: OnnxConfig) -> Tuple[str, ...]:
-    if changes == OnnxConfig():
-        return ()
-    return ("onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy") if changes.sanitize else ("onnx",)
-
-
 def _of_precision(job: ModelJob) -> Set[str]:
     """Return the packages that bring a precision into the graph. A model that already has it may need none of them."""
     scales = job.calibration_cache is not None or job.calibration is not None
     if job.precision in ("fp16", "bf16", AUTO) or (job.precision == "int8" and scales):
-        measured = job.keep_auto is not False and (job.precision != "int8" or job.builder.int8_remainder != "fp32")
+        halves = job.precision != "int8" or job.builder.int8_remainder != "fp32"
+        measured = job.precision == AUTO or (job.keep_auto is not False and halves)
         return {"onnx", "onnxruntime"} if measured else {"onnx"}
     if job.precision == "fp8" and scales:
         return {"onnx", "nvidia-modelopt"}

@@ -17,10 +17,7 @@ _BUILD_TYPE = f"{_PROJECT}/blob/main/docs/provenance.md#build-type-engine-versio
 def statement(report: ModelReport, plan: str, others: Optional[Mapping[str, str]] = None) -> str:
     """Return the statement about the engine of a report.
 
-    Args:
-        report: of its build.
-        plan: its path in the model's directory.
-        others: sha256 of further files of the build, by their names.
+    ``plan``: path in the model's directory. ``others``: sha256 of further files of the build, by their names.
     """
     engine = report["engine"]
     files = {plan: engine["sha256"] if engine else "", **(others or {})}

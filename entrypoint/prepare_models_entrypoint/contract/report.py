@@ -1,6 +1,6 @@
 """The report: what became of each model. JSON objects with typed keys; a reader ignores keys that it doesn't know.
 
-What a field means is said once, for people and the JSON Schema alike: in ``reports/fields.py`` of the orchestrator.
+What a field means is said once, for people and the JSON Schema alike: in ``reports/fields.json`` of the orchestrator.
 """
 
 from __future__ import annotations
@@ -67,13 +67,7 @@ class ValueRange(TypedDict):
     max: List[int]
 
 
-class _ProfileShapes(TypedDict):
-    min: List[int]
-    opt: List[int]
-    max: List[int]
-
-
-class ProfileShapes(_ProfileShapes, total=False):
+class ProfileShapes(ValueRange, total=False):
     """Shapes of one binding in one optimization profile. ``values``: only for a shape tensor."""
 
     values: ValueRange
@@ -231,7 +225,7 @@ class _Deployment(TypedDict):
 class DeploymentInfo(_Deployment, total=False):
     """What the companions of the engine were written for, as in ``contract.deployment.Deployment``.
 
-    deepstream: ``contract.deepstream.DeepStreamConfig``, if the manifest sets any of it.
+    deepstream: ``contract.deployment.DeepStreamConfig``, if the manifest sets any of it.
     """
 
     deepstream: Dict[str, Any]

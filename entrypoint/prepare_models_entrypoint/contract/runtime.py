@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from . import backends, converters, packages
 from .environment import GpuInfo, RuntimeInfo
@@ -31,7 +31,7 @@ def board_of(compatible: str) -> Optional[str]:
 def probe(*, gpu: bool = True) -> RuntimeInfo:
     """Describe this process. ``gpu=False`` does not touch the CUDA driver."""
     device, reason = _probe_in_a_copy() if gpu else (None, "not probed")
-    found = backends.here()
+    found, programs = backends.here(), converters.find().programs
     return RuntimeInfo(
         python=sys.version.split()[0],
         machine=os.uname().machine,
@@ -40,7 +40,8 @@ def probe(*, gpu: bool = True) -> RuntimeInfo:
         gpu_reason=reason,
         system=sys.platform,
         board=os.environ.get(BOARD_VARIABLE) or _board(),
-        programs=_programs(),
+        # NVIDIA's programs have no option that prints their version.
+        programs={name: sha256_file(path)[:16] for name, path in programs.items() if os.path.isfile(path)},
         library=backends.library_version(),
         etlt_codec=converters.has_codec(),
         packages=packages.installed(),
@@ -53,12 +54,6 @@ def _board() -> Optional[str]:
         return board_of(_DEVICE_TREE.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
-
-
-def _programs() -> Dict[str, str]:
-    """Return digests of NVIDIA's programs, which have no option that prints their version."""
-    paths = converters.find().programs
-    return {name: sha256_file(path)[:16] for name, path in paths.items() if os.path.isfile(path)}
 
 
 def _probe_in_a_copy() -> Tuple[Optional[GpuInfo], Optional[str]]:

@@ -61,10 +61,8 @@ def loads(data: Union[str, bytes]) -> Any:
 def read(kind: Type[T], value: object, what: str) -> T:
     """Return a JSON value as the type that a TypedDict or a dataclass describes.
 
-    Args:
-        kind: the type.
-        value: parsed JSON; a dictionary that a TypedDict describes is completed in place.
-        what: name of the document, for errors.
+    ``value``: parsed JSON; a dictionary that a TypedDict describes is completed in place. ``what``: name of the
+    document, for errors.
 
     Raises:
         ContractError: it is not of this type; the message names the place in the document.
@@ -259,11 +257,8 @@ def _empty(hint: object) -> Optional[Callable[[], object]]:
 
 
 def _expected(wanted: str, value: object) -> _MisfitError:
-    return _MisfitError(f"expected {wanted}, found {_named(value)}")
-
-
-def _named(value: object) -> str:
-    return next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
+    found = next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
+    return _MisfitError(f"expected {wanted}, found {found}")
 
 
 _NAMES: Tuple[Tuple[type, str], ...] = (

@@ -196,8 +196,7 @@ class Source(NamedTuple):
     def beside(self, location: str) -> Optional["Source"]:
         """Return the source of a file next to this one, such as the weights of a model; None if unknown.
 
-        Args:
-            location: relative path, as an ONNX model names its external data.
+        ``location``: relative path, as an ONNX model names its external data.
         """
         if self.archive is not None:
             inner = posixpath.join(posixpath.dirname(self.inner.replace("\\", "/")), location)
@@ -216,7 +215,8 @@ class Source(NamedTuple):
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> Source:
     match = re.fullmatch(_MEMBER, text) if "!" in text else None
-    scheme = _scheme_of(text)
+    with_scheme = re.match(_SCHEME, text)
+    scheme = with_scheme.group(1).lower() if with_scheme else None
     if match is not None:
         return Source(text, scheme, archive=_parsed(match["archive"]), inner=match["member"])
     if scheme is None:
@@ -224,11 +224,6 @@ def _parsed(text: str) -> Source:
     if scheme == "file":
         return Source(text, scheme, path=Path(unquote(urlsplit(text).path)))
     return Source(text, scheme, kind=_BY_SCHEME.get(scheme))
-
-
-def _scheme_of(text: str) -> Optional[str]:
-    match = re.match(_SCHEME, text)
-    return match.group(1).lower() if match else None
 
 
 def split_pin(source: str) -> Tuple[str, Optional[str]]:

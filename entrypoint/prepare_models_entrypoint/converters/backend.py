@@ -6,18 +6,20 @@ so only a child process may import it.
 
 from __future__ import annotations
 
+import ctypes
 import fnmatch
 import importlib
 import mmap
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Sequence
 
+from ..contract import skeleton
 from ..contract.backends import name_here
 from ..contract.environment import BackendInfo
 from ..contract.report import Binding, EngineDetails, KeptLayer, Layer
 from ..errors import ConvertError
-from . import weights_in_place
 from .messages import is_noise
 from .parser_errors import Finding, judge
 from .profiles import Traits
@@ -50,6 +52,8 @@ _DTYPES = {
     "E8M0": "e8m0",
 }
 
+# What a parser needs to take weights by address; that of TensorRT 10.7 lacks some of it.
+_BY_ADDRESS = ("load_model_proto", "load_initializer", "parse_model_proto")
 _COMPUTE = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
 _QUANTIZED = {"FP8": "fp8"}
 _PRECISIONS = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "FP8": "fp8", "INT8": "int8"}
@@ -103,11 +107,8 @@ class Network:
     def __init__(self, onnx: Path, source: Path, *, strongly_typed: bool, in_place: bool) -> None:
         """Parse a model.
 
-        Args:
-            onnx: the file to parse.
-            source: the original model, for errors.
-            strongly_typed: whether the types of the graph decide the precision.
-            in_place: whether weights may stay in the file, where they are not aligned, if the parser can do that.
+        ``source``: the original model, for errors. ``in_place``: whether weights may stay in the file, where they are
+        not aligned, if the parser can do that.
         """
         self.log = LOG
         try:
@@ -123,8 +124,8 @@ class Network:
         before = len(self.log.warnings)
         self.log.errors.clear()  # errors of an earlier network, before rewriting, don't concern this one
         self._begin(strongly_typed=strongly_typed)
-        if in_place and hasattr(self.parser, "load_initializer"):
-            self.weights = weights_in_place.parse(self.parser, onnx)
+        if in_place and all(hasattr(self.parser, name) for name in _BY_ADDRESS):
+            self.weights = _in_place(self.parser, onnx)
             if self.weights is None:
                 self._begin(strongly_typed=strongly_typed)
         if self.weights is None and not self.parser.parse_from_file(str(onnx)):
@@ -202,9 +203,7 @@ class Network:
     def keep_fp32(self, patterns: Sequence[str], reasons: Mapping[str, str]) -> List[KeptLayer]:
         """Make layers with matching names compute, and output their results, in fp32.
 
-        Args:
-            patterns: for names of layers.
-            reasons: by name, if more is known than the pattern.
+        ``reasons``: by name, if more is known than the pattern.
         """
         kept = []
         for layer in self:
@@ -222,14 +221,9 @@ class Network:
 
 def _layer(layer: trt.ILayer) -> Layer:
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
-    precision = _precision(outputs[0].dtype) if outputs else None
-    return Layer(
-        name=layer.name, type=layer.type.name, precision=precision, outputs=[tensor.name for tensor in outputs]
-    )
-
-
-def _precision(dtype: trt.DataType) -> str:
-    return _PRECISIONS.get(dtype.name) or dtype_name(dtype)
+    precision = _PRECISIONS.get(outputs[0].dtype.name) or dtype_name(outputs[0].dtype) if outputs else None
+    names = [tensor.name for tensor in outputs]
+    return Layer(name=layer.name, type=layer.type.name, precision=precision, outputs=names)
 
 
 def _creation_flags(*, strongly_typed: bool) -> int:
@@ -269,7 +263,7 @@ def _findings(parser: trt.OnnxParser) -> List[Finding]:
     return [
         Finding(
             str(error.code()),
-            error.node_operator() if hasattr(error, "node_operator") else "",
+            (error.node_operator() if hasattr(error, "node_operator") else "") or _imported(error.func()),
             error.node_name() if hasattr(error, "node_name") else f"number {error.node()}" if error.node() >= 0 else "",
             error.desc(),
             error.node(),
@@ -278,6 +272,31 @@ def _findings(parser: trt.OnnxParser) -> List[Finding]:
     ]
 
 
+def _imported(function: str) -> str:
+    """Return the operator that a function of the parser is for: the only trace of it in some errors."""
+    match = re.match(r"import(?!Input$|Initializers$|Model$|Placeholder$|\w+Importer$)(\w+)$", function)
+    return match[1] if match else ""
+
+
 def first(messages: Sequence[str], fallback: object) -> str:
     """Return the first message: those that follow are mostly its consequences."""
     return messages[0].strip() if messages else str(fallback)
+
+
+def _in_place(parser: trt.OnnxParser, source: Path) -> Optional[mmap.mmap]:
+    """Parse a file, of whose large weights the parser gets only the addresses, and return what has to outlive it.
+
+    None: the parser has to read the whole file, such as one that it refuses, as its message should be about that file.
+    """
+    try:
+        with open(str(source), "rb") as stream:
+            # A private mapping, because ctypes gets the address only of a writable one. Nothing writes to it.
+            view = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError):
+        return None
+    found = skeleton.of(view)
+    if found is None or not parser.load_model_proto(found.model, str(source)):
+        return None
+    address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+    taken = all(parser.load_initializer(name, address + at, size) for name, (at, size) in found.weights.items())
+    return view if taken and parser.parse_model_proto() else None

@@ -11,9 +11,8 @@ from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, timing_cache
 from .backend import Network, info, needs_no_gpu, trt
-from .converter import Progress
 from .messages import from_builder_log
-from .request import BuildRequest
+from .request import BuildRequest, Progress
 from .settings import apply
 
 _CHOOSING = 4  # level of the phases in which a builder chooses implementations, after checking sizes and types
@@ -25,14 +24,7 @@ class Builder:
     def __init__(
         self, network: Network, profiles: List[Dict[str, ProfileShapes]], request: BuildRequest, flags: Sequence[str]
     ) -> None:
-        """Configure the build.
-
-        Args:
-            network: the parsed network.
-            profiles: min, opt and max shape of every input, for each optimization profile.
-            request: settings of the manifest, and where timing caches are kept.
-            flags: names of the builder flags that set the precision.
-        """
+        """Configure the build. ``flags``: names of the builder flags that set the precision."""
         model = request.model
         self.network, self.request = network, request
         self.config = config = network.builder.create_builder_config()
@@ -49,10 +41,6 @@ class Builder:
     def build(self, cache: Optional[CalibrationCache], *, progress: Progress) -> trt.IHostMemory:
         """Return the plan as a bytes-like object.
 
-        Args:
-            cache: calibration cache, for a builder that uses one.
-            progress: called with phase, step and number of steps.
-
         Raises:
             ConvertError: the builder refused the network, or did not use the calibration cache.
         """
@@ -61,7 +49,9 @@ class Builder:
         if calibrator is not None:
             config.int8_calibrator = calibrator
         timings = timing_cache.cache(config, info(), self.request)
-        with self._turn(progress), timings, _watched(config, progress, self.request.expected_s):
+        directory = None if needs_no_gpu() else self.request.timing_dir  # a backend that times kernels has its turn
+        turn = gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
+        with turn, timings, _watched(config, progress, self.request.expected_s):
             plan = _plan(network, config)
         if calibrator is not None and calibrator.asked:
             raise ConvertError(
@@ -72,11 +62,6 @@ class Builder:
         if plan is None:
             raise from_builder_log(network.log.errors, network.warnings())
         return plan
-
-    def _turn(self, progress: Progress) -> contextlib.AbstractContextManager[None]:
-        """Return a context that holds the GPU's lock, for a backend that times kernels on it."""
-        directory = None if needs_no_gpu() else self.request.timing_dir
-        return gpu_turn.held(directory, lambda: progress(gpu_turn.WAITING, 0, 0))
 
     def rehearse(self, *, whole: bool) -> bool:
         """Begin the build to get the builder's objections, and return whether that was possible.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import copy
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -14,19 +14,16 @@ from ..contract import external_data, extras
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import naming
-from ..contract.job import ModelJob
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
 from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
-from . import estimate, gpu_support, messages, options, plugins, preflight, profiles, refused, repeat, well_formed
-from .attempts import Attempt
-from .converter import Progress
+from . import messages, options, plugins, preflight, profiles, program, trtexec, well_formed
+from .attempts import Attempt, best, located, settle
 from .precision import Evidence, check_flags, prove, rule, unmatched
-from .ranges import settle
-from .request import PARSE, SYNC, BuildRequest, BuildResult
+from .request import PARSE, SYNC, BuildRequest, BuildResult, Progress
 
 if TYPE_CHECKING:
     from .backend import Network, trt
@@ -43,7 +40,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     source = Path(request.source)
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
-    estimate.check_memory(weights, available=estimate.memory_available())
+    preflight.check_memory(weights, available=preflight.memory_available())
     _check_backend()
     from . import backend
 
@@ -54,10 +51,13 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     plugins.load(request.model.plugins, backend.trt, backend.LOG)
     if request.verdict is None:
         well_formed.check(source)
+    weakly = _weakly(request.model.builder)
+    if _is_measured(request) and not weakly:  # which takes minutes
+        _Attempt(request, request.model.precision, None, None, progress, None, weights).check_parser(result)
     cache = _cache(request, progress)
-    settled = settle(request, cache, progress, weakly=_weakly(request.model.builder))
-    attempt = _Attempt(settled, cache, progress, None, weights)
-    result.update(refused.best(attempt, result))
+    settled, findings = settle(request, cache, progress, weakly=weakly)
+    attempt = _Attempt(settled, request.model.precision, findings, cache, progress, None, weights)
+    result.update(best(attempt, result))
 
 
 def takes(builder: BuilderConfig) -> bool:
@@ -66,9 +66,7 @@ def takes(builder: BuilderConfig) -> bool:
     return True
 
 
-def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the trtexec command line that builds the same engine, or None if trtexec has no such options."""
-    return repeat.equivalent(model, result)
+line = trtexec.equivalent
 
 
 def _check_options(request: BuildRequest, result: BuildResult) -> None:
@@ -76,7 +74,7 @@ def _check_options(request: BuildRequest, result: BuildResult) -> None:
     if info is not None:
         has_gpu = request.capability is not None
         options.check(model.builder, info["name"], info["version"], precision=model.precision, has_gpu=has_gpu)
-        result["warnings"] += gpu_support.check(info, request.capability, model.builder.compute_capabilities)
+        result["warnings"] += options.check_gpu(info, request.capability, model.builder.compute_capabilities)
     if _weakly(model.builder):  # starting a builder takes ten seconds in TensorRT 8.6
         from . import backend
 
@@ -112,7 +110,23 @@ class _Attempt(Attempt):
 
     def tried_in_fp32(self) -> "_Attempt":
         """See ``Attempt``; a check asks the builder, too."""
-        return dataclasses.replace(self, settled=self.settled.in_fp32(check_only=True, graph=None))
+        return self.in_fp32(check_only=True, graph=None)
+
+    def check_parser(self, result: BuildResult) -> None:
+        """Refuse a model that the parser takes in no form."""
+        plain = self.tried_in_fp32()
+        try:
+            plain.parse(copy.deepcopy(result))
+        except ConvertError:
+            rescued = plain.rescued()
+            if rescued is None:
+                raise
+            rescued.parse(copy.deepcopy(result))
+
+    def parse(self, result: BuildResult) -> None:
+        """Have the parser read the model, and do no more."""
+        with self._parsed(result):
+            pass
 
     def made(self, result: BuildResult) -> BuildResult:
         """Return the result with what was found and built."""
@@ -129,19 +143,21 @@ class _Attempt(Attempt):
             traits = network.traits()
             resolved = profiles.resolve(bindings, model.inputs, model.profiles, traits=traits)
             _check_names(profiles.check_names(traits, resolved))
-            result["profiles"], result["io"] = resolved, _with_profiles(bindings, resolved)
-            self.settled.note(built.proof)
+            for binding in bindings:
+                binding["profiles"] = [each[binding["name"]] for each in resolved if binding["name"] in each]
+            result["profiles"], result["io"] = resolved, bindings
+            self.note(built.proof)
             result["precision_proof"] = built.proof
             result["details"] = network.details()
             result["warnings"] += _unused(request, built)
             builder = Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
-                found = estimate.findings(network, self.weights, model, Path(request.work_dir))
+                found = preflight.findings(network, self.weights, model, Path(request.work_dir))
                 with _with_sizes(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
-                result["warnings"] += messages.from_builder_warnings(network.warnings()) + estimate.isaac_ros(bindings)
+                result["warnings"] += messages.from_builder_warnings(network.warnings()) + preflight.isaac_ros(bindings)
                 return result
             self.progress("build", 0, 0)
             with _with_sizes(traits, resolved):
@@ -170,13 +186,6 @@ class _Attempt(Attempt):
                 hint="add their shapes to the manifest under inputs:",
             )
 
-    def _keep(self, graph: Path) -> None:
-        """Write the backend's graph to the file that was asked for."""
-        if self.request.graph is not None:
-            from ..onnx_graph import typed_model
-
-            typed_model.keep(graph, Path(self.request.graph))
-
     @contextlib.contextmanager
     def _parsed(self, result: BuildResult) -> Iterator[Tuple[Network, _Built]]:
         from . import backend
@@ -187,33 +196,22 @@ class _Attempt(Attempt):
         in_place = request.check_only or backend.needs_no_gpu()
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
         if as_it_is and (weakly or model.precision == "fp32"):
-            self._keep(source)
+            self.keep(source)
             self.progress(PARSE, 0, 0)
-            with refused.located(source, source):
+            with located(source, source):
                 well_formed.check_loops(source, source)
                 network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
-                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
+                yield network, _by_flags(request, result, network, self.cache, self.findings)
             return
-        from ..onnx_graph.typed_model import prepared
-
-        with prepared(
-            dataclasses.replace(model, precision="fp32") if weakly else model,
-            source,
-            Path(request.work_dir),
-            cache=self.cache,
-            on_phase=lambda phase: self.progress(phase, 0, 0),
-            check_only=request.check_only and request.graph is None,
-            findings=self.settled.findings,
-            **({"needs": self.needs} if self.needs else {}),
-        ) as typed, refused.located(typed.path, source):
+        with self.prepared() as typed, located(typed.path, source):
             result["rewritten"] = typed.path != source
-            self._keep(typed.path)
+            self.keep(typed.path)
             self.progress(PARSE, 0, 0)
             well_formed.check_loops(typed.path, source)
             network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
             result["warnings"] += typed.warnings
             if weakly:
-                yield network, _by_flags(request, result, network, self.cache, self.settled.findings)
+                yield network, _by_flags(request, result, network, self.cache, self.findings)
                 return
             yield network, _Built(typed.proof(model))
 
@@ -283,13 +281,16 @@ def _unused(request: BuildRequest, built: _Built) -> List[WarningInfo]:
     ]
 
 
+def _is_measured(request: BuildRequest) -> bool:
+    """Return whether scales come from the manifest's samples."""
+    model = request.model
+    return request.cache_file is None and model.calibration is not None and model.precision in ("int8", AUTO)
+
+
 def _cache(request: BuildRequest, progress: Progress) -> Optional[CalibrationCache]:
-    config = request.model.calibration
-    if request.cache_file is None and config is not None and request.model.precision in ("int8", AUTO):
+    if _is_measured(request):
         return _measured(request, progress)
-    if request.cache_file is None:
-        return None
-    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+    return program.cache_of(request)
 
 
 def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
@@ -319,12 +320,6 @@ def _check_backend() -> None:
             hint=f"{extras.install('local')}, or check the driver and libraries of this environment",
         ) from error
     del backend
-
-
-def _with_profiles(bindings: List[Binding], resolved: List[Dict[str, ProfileShapes]]) -> List[Binding]:
-    for binding in bindings:
-        binding["profiles"] = [profile[binding["name"]] for profile in resolved if binding["name"] in profile]
-    return bindings
 
 
 def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":

@@ -18,58 +18,21 @@ from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
-from . import (
-    gpu_support,
-    layer_info,
-    options,
-    preflight,
-    profiles,
-    program,
-    refused,
-    repeat,
-    timing_cache,
-    trtexec,
-    well_formed,
-)
-from .attempts import Attempt
-from .converter import Progress
+from . import layer_info, options, preflight, profiles, program, timing_cache, trtexec, well_formed
+from .attempts import Attempt, best, located, settle
 from .precision import Rule, prove, rule
-from .ranges import Settled, settle
-from .request import BuildRequest, BuildResult
+from .request import BuildRequest, BuildResult, Progress
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
     """Check the model, build it with trtexec, and take the precision from the layer information that it exports."""
-    with program.conversion(request, result):
-        _convert(request, result, progress)
-
-
-def takes(builder: BuilderConfig) -> bool:
-    """Return whether trtexec has an option for each setting."""
-    return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
-
-
-def line(model: ModelJob, result: BuildResult) -> Optional[str]:
-    """Return the command line that was run, with the user's names for the files."""
-    shown = {
-        "--onnx": repeat.graph_name(model, result),
-        "--saveEngine": repeat.plan_name(model),
-        "--calib": repeat.cache_name(model),
-        "--timingCacheFile": "timing.cache",
-        "--exportLayerInfo": "layers.json",
-    }
-    argv = result["command"] or []
-    names = [argument.partition("=")[0] for argument in argv]
-    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
-
-
-def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+    program.check(request)
     model = request.model
     whole_file.check(Path(request.source))
     external_data.check(Path(request.source))
     version = _version(request.program or "")
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
-    gpu_support.check(backend, request.capability, ())
+    options.check_gpu(backend, request.capability, ())
     trtexec.check_model(model, version)
     whole_file.check_operator_sets(Path(request.source))
     well_formed.check(Path(request.source))
@@ -88,22 +51,33 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
         result["io"], result["profiles"] = bindings, profiles.resolve(bindings, model.inputs, model.profiles)
     else:
         result["io"], result["profiles"] = program.declared(request)
-    settled = (
-        settle(request, cache, progress, weakly=False) if chosen.rewrites else Settled(request, None, model.precision)
-    )
-    attempt = _Attempt(settled, cache, progress, None, version, chosen, found)
-    result.update(refused.best(attempt, result))
+    settled, findings = settle(request, cache, progress, weakly=False) if chosen.rewrites else (request, None)
+    attempt = _Attempt(settled, model.precision, findings, cache, progress, None, version, chosen, found)
+    result.update(best(attempt, result))
+
+
+def takes(builder: BuilderConfig) -> bool:
+    """Return whether trtexec has an option for each setting."""
+    return not any(options.lost_by_trtexec(*chosen) for chosen in builder.chosen())
+
+
+def line(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the command line that was run, with the user's names for the files."""
+    shown = {
+        "--onnx": trtexec.graph_name(model, result),
+        "--saveEngine": trtexec.plan_name(model),
+        "--calib": trtexec.cache_name(model),
+        "--timingCacheFile": "timing.cache",
+        "--exportLayerInfo": "layers.json",
+    }
+    argv = result["command"] or []
+    names = [argument.partition("=")[0] for argument in argv]
+    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
 
 
 @dataclass
 class _Attempt(Attempt):
-    """An attempt with trtexec.
-
-    Args:
-        version: of trtexec.
-        chosen: how the engine gets its precision.
-        coverage: of the calibration cache.
-    """
+    """An attempt with trtexec. chosen: how the engine gets its precision. coverage: of the calibration cache."""
 
     version: Version
     chosen: Rule
@@ -116,53 +90,46 @@ class _Attempt(Attempt):
 
     def tried_in_fp32(self) -> "_Attempt":
         """See ``Attempt``; only a build shows it, and its engine is overwritten."""
-        return dataclasses.replace(self.in_fp32(), settled=self.settled.in_fp32(graph=None))
+        return self.in_fp32(graph=None)
 
-    def in_fp32(self) -> "_Attempt":
+    def in_fp32(self, **request: object) -> "_Attempt":
         """See ``Attempt``."""
-        return dataclasses.replace(super().in_fp32(), chosen=Rule(Means.EXPORTED))
+        return dataclasses.replace(super().in_fp32(**request), chosen=Rule(Means.EXPORTED))
 
     def made(self, result: BuildResult) -> BuildResult:
         """See ``Attempt``."""
-        request, source = self.request, Path(self.request.source)
+        source = Path(self.request.source)
         if not self.chosen.rewrites and not self.needs and not well_formed.has_functions(source):
-            _keep(request, source)
             self._run(result, source)
-            self._by_layers(result)
-            return result
-        from ..onnx_graph.typed_model import prepared
-
-        model = request.model if self.chosen.rewrites else dataclasses.replace(request.model, precision="fp32")
-        with prepared(
-            model, source, Path(request.work_dir), cache=self.cache,
-            on_phase=lambda phase: self.progress(phase, 0, 0), check_only=request.check_only,
-            findings=self.settled.findings, **({"needs": self.needs} if self.needs else {}),
-        ) as typed:  # fmt: skip
-            result["warnings"] += typed.warnings
-            result["rewritten"] = typed.path != source
-            _keep(request, typed.path)
-            if self.chosen.rewrites:
-                proof = typed.proof(model)
-                self.settled.note(proof)
-                result["precision_proof"] = proof
-            self._run(result, typed.path)
-        if not self.chosen.rewrites:
+        else:
+            with self.prepared() as typed:
+                result["warnings"] += typed.warnings
+                result["rewritten"] = typed.path != source
+                if self.chosen.rewrites:
+                    result["precision_proof"] = proof = typed.proof(self.request.model)
+                    self.note(proof)
+                self._run(result, typed.path)
+        if not self.chosen.rewrites and not self.request.check_only:
             self._by_layers(result)
         return result
 
     def _run(self, result: BuildResult, onnx: Path) -> None:
         """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
-        request, source = self.request, Path(self.request.source)
-        with refused.located(onnx, source):
+        request, source, version = self.request, Path(self.request.source), self.version
+        self.keep(onnx)
+        with located(onnx, source):
             well_formed.check_loops(onnx, source)
-            _run_trtexec(request, result, self.version, str(onnx), self.progress)
+            with timing_cache.private(request, "trtexec", ".".join(map(str, version))) as timings:
+                argv = _trtexec_command(request, result, version, str(onnx), timings)
+                trtexec.check(argv, version)
+                result["command"] = argv
+                if not request.check_only:
+                    program.run(argv, "trtexec", request, self.progress)
         if not request.check_only:
             program.take_plan(request, result)
 
     def _by_layers(self, result: BuildResult) -> None:
         """Take the precision from the layer information."""
-        if self.request.check_only:
-            return
         try:
             evidence = layer_info.read(_layer_info_file(self.request))
         except layer_info.UnreadableError as error:
@@ -170,28 +137,9 @@ class _Attempt(Attempt):
             hint = "please report it with trtexec's version; until then the precision is unproven"
             result["warnings"].append(WarningInfo(code="engine-partly-unknown", message=str(error), hint=hint))
         model = self.request.model
-        proof = prove(
+        result["precision_proof"] = prove(
             model.precision, self.chosen, evidence, allow_fallback=model.allow_fallback, calibration=self.coverage
         )
-        result["precision_proof"] = proof
-
-
-def _keep(request: BuildRequest, onnx: Path) -> None:
-    """Write the converter's graph to the file that was asked for."""
-    if request.graph is not None:
-        from ..onnx_graph import typed_model
-
-        typed_model.keep(onnx, Path(request.graph))
-
-
-def _run_trtexec(request: BuildRequest, result: BuildResult, version: Version, onnx: str, progress: Progress) -> None:
-    """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
-    with timing_cache.private(request, "trtexec", ".".join(map(str, version))) as timings:
-        argv = _trtexec_command(request, result, version, onnx, timings)
-        trtexec.check(argv, version)
-        result["command"] = argv
-        if not request.check_only:
-            program.run(argv, "trtexec", request, progress)
 
 
 def _trtexec_command(

@@ -9,24 +9,33 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import converters, event, extras
+from ..contract.builder import BuilderConfig
 from ..contract.environment import RuntimeInfo
 from ..contract.files import is_plain
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
+from ..contract.shapes import ShapeRange
 from ..errors import ConvertError, VerifyError, reported, taken_over
 from ..processes import Ended, Silence, answer_of, supervise_forks, tail
-from . import aside, build_time, converter, decrypting, etlt
-from .memory_retries import rungs
-from .request import BuildRequest, BuildResult
+from . import build_time, etlt, options, worker
+from .request import BuildRequest, BuildResult, load_converter
 
 OnProgress = Callable[[Mapping[str, object]], None]
+OnStart = Callable[[], Callable[[], None]]
 
 _LOG_LINES = 5
 _SILENCE_S = 300.0
 _JUDGE = "the process that checks the model by ONNX's rules"
+_MIB = 1 << 20
+_BUILDER_RUNGS: Tuple[Mapping[str, Any], ...] = (
+    {"workspace_bytes": 1024 * _MIB},
+    {"workspace_bytes": 512 * _MIB, "max_aux_streams": 0},
+    {"workspace_bytes": 256 * _MIB, "tactic_dram_bytes": 512 * _MIB},
+    {"optimization_level": 1},
+)
 
 
 @dataclass(frozen=True)
@@ -47,24 +56,16 @@ def convert(
     model: ModelJob, source: Path, plan: Path, *, work_dir: Path, runtime: RuntimeInfo, on_progress: OnProgress,
     cache_file: Optional[Path] = None, timing_dir: Optional[Path] = None, check_only: bool = False,
     graph: Optional[Path] = None, attempts: Optional[List[Attempt]] = None,
-    on_start: Callable[[], None] = lambda: None,
+    on_start: OnStart = lambda: lambda: None,
 ) -> Converted:  # fmt: skip
     """Build ``plan`` from the model file ``source``.
 
-    Args:
-        model: the model's settings.
-        source: the fetched model file.
-        plan: unfinished file next to the engine's final place.
-        work_dir: private directory for intermediate files; this function removes what it puts there.
-        runtime: backend of this environment.
-        on_progress: called with phase, done and total.
-        cache_file: the fetched calibration cache.
-        timing_dir: where timing caches and the locks of GPUs are kept between builds; ``durations`` next to it has
-        the times of builds.
-        check_only: check the model without building.
-        graph: file that receives the backend's ONNX graph.
-        attempts: receives the builds that ran out of memory, with what was changed after each.
-        on_start: called when the processes of a build have started: now this one may have threads.
+    plan: unfinished file next to the engine's final place. work_dir: private directory for intermediate files; this
+    function removes what it puts there. on_progress: called with phase, done and total. timing_dir: where timing caches
+    and the locks of GPUs are kept between builds; ``durations`` next to it has the times of builds. check_only: check
+    the model without building. graph: file that receives the backend's ONNX graph. attempts: receives the builds that
+    ran out of memory, with what was changed after each. on_start: called when the processes of a build have started:
+    now this one may have threads. What it returns is called before any further process starts, and waits for them.
     """
     started = time.monotonic()
     durations = build_time.file_for(timing_dir.with_name("durations"), model, runtime) if timing_dir else None
@@ -87,24 +88,19 @@ def convert(
             key_fd=key_fd,
             check_only=check_only,
             graph=str(graph) if graph else None,
-            verdict=str(work_dir / "verdict.json") if aside.is_for(kind, model, file, graph) else None,
+            verdict=str(work_dir / "verdict.json") if worker.is_judged_meanwhile(kind, model, file, graph) else None,
         )
         kept = attempts if attempts is not None else []
         result, ended, built = _climb(request, runtime, on_progress, on_start, kept)
     if graph is not None:
-        _refuse_links(graph)
+        left = list(graph.parent.iterdir())  # a link among them would lead out of this directory
+        if graph not in left or not all(map(is_plain, left)):
+            raise taken_over("graph is not a file of its own")
     if durations is not None and not check_only:
         build_time.remember(durations, model.precision, time.monotonic() - started)
     peak = max(ended.peak_rss_bytes, result["children_rss_bytes"])
-    command = None if check_only else converter.load(kind.name).line(built, result)
+    command = None if check_only else load_converter(kind.name).line(built, result)
     return Converted(result, kind.name, reason, peak, command)
-
-
-def _refuse_links(graph: Path) -> None:
-    """Refuse what leads out of the directory that receives a graph and its weights."""
-    left = list(graph.parent.iterdir())
-    if graph not in left or not all(map(is_plain, left)):
-        raise taken_over("graph is not a file of its own")
 
 
 def choose_converter(model: ModelJob, source: Path, runtime: RuntimeInfo) -> Tuple[converters.Converter, str]:
@@ -142,19 +138,21 @@ def _climb(
     request: BuildRequest,
     runtime: RuntimeInfo,
     on_progress: OnProgress,
-    on_start: Callable[[], None],
+    on_start: OnStart,
     attempts: List[Attempt],
 ) -> "tuple[BuildResult, Ended, ModelJob]":
     """Build, and retry with less after each build that ran out of memory. The returned model is the last attempt's."""
     backend = runtime["backend"] or {"name": "tensorrt", "version": "10.0"}
-    takes = converter.load(request.converter).takes
+    takes = load_converter(request.converter).takes
     ladder = rungs(request.model, backend=backend["name"], version=backend["version"], takes=takes)
     last: Optional[ConvertError] = None
+    waits: List[Callable[[], None]] = []
     kills = _oom_kills()
     while True:
         try:
             work_dir, limit_s = Path(request.work_dir), request.model.limit_s
-            return (*_run(request, work_dir, limit_s, on_progress, on_start), request.model)
+            begin = lambda: waits.append(on_start())  # noqa: E731  # shorter than a function, and used once
+            return (*_run(request, work_dir, limit_s, on_progress, begin), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
                 raise last from None  # a step that this version doesn't know
@@ -167,10 +165,13 @@ def _climb(
                 raise
             last = error
             attempts.append(Attempt(code=error.code, message=error.message, changed=changed))
-            on_progress({"phase": f"again with {_described(changed)}", "done": 0, "total": 0})
+            less = ", ".join(f"{name} {value}" for name, value in changed.items())
+            on_progress({"phase": f"again with {less}", "done": 0, "total": 0})
             with contextlib.suppress(FileNotFoundError):
                 Path(request.result).unlink()
             request = dataclasses.replace(request, model=model)
+            while waits:
+                waits.pop()()
 
 
 def _oom_kills() -> int:
@@ -181,10 +182,6 @@ def _oom_kills() -> int:
             words = file.read_text(encoding="ascii").split()
             found += sum(int(count) for name, count in zip(words, words[1:]) if name == "oom_kill")
     return found
-
-
-def _described(changed: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in changed.items())
 
 
 @contextlib.contextmanager
@@ -218,7 +215,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
         return
     plain = work_dir / "decrypted.onnx"
     try:
-        decrypting.decrypt(source, _key_file(model, source), plain)
+        etlt.decrypt(source, _key_file(model, source), plain)
         yield plain
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -226,24 +223,24 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
 
 
 def _run(
-    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress, on_start: Callable[[], None]
+    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress, on_start: Callable[[], object]
 ) -> "tuple[BuildResult, Ended]":
     log = work_dir / "build.log"
 
     def tell(silent_s: float) -> None:
         on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})
 
-    reports = aside.Reports(request, on_progress)
+    reports = worker.Reports(request, on_progress)
     ended, *judges = supervise_forks(
-        aside.works(request), log=log, on_line=reports, timeout_s=timeout_s, silence=Silence(_SILENCE_S, tell),
+        worker.works(request), log=log, on_line=reports, timeout_s=timeout_s, silence=Silence(_SILENCE_S, tell),
         on_start=on_start,
     )  # fmt: skip
     if ended.nonsense is not None:
         raise taken_over(f"progress was {ended.nonsense}")
-    died = reports.without_verdict(judges)
+    result = answer_of(Path(request.result), BuildResult)
+    died = reports.without_verdict(judges, refused=result is not None and result["error"] is not None)
     if died is not None:
         raise _without_result(died, log, timeout_s, _JUDGE)
-    result = answer_of(Path(request.result), BuildResult)
     if result is None:
         raise _without_result(ended, log, timeout_s)
     if result["error"] is not None:
@@ -260,9 +257,7 @@ def _without_result(ended: Ended, log: Path, timeout_s: float, who: str = "the b
         return ConvertError("build-timeout", f"the build was stopped after {timeout_s:g} s{text}", retryable=True)
     if ended.signal == signal.SIGKILL:
         return ConvertError(
-            "out-of-memory",
-            f"{who} was killed, as the kernel does when memory runs out{text}",
-            retryable=True,
+            "out-of-memory", f"{who} was killed, as the kernel does when memory runs out{text}", retryable=True
         )
     if ended.signal == signal.SIGBUS:
         return ConvertError(
@@ -278,3 +273,44 @@ def _without_result(ended: Ended, log: Path, timeout_s: float, who: str = "the b
         f"{who} ended with status {ended.exit_code} and no result{text}",
         hint="report this with the model and the lines above, or use the model only if you trust where it comes from",
     )
+
+
+def rungs(
+    model: ModelJob, *, backend: str, version: str, takes: Callable[[BuilderConfig], bool] = lambda _: True
+) -> Iterator[Tuple[ModelJob, Dict[str, Any]]]:
+    """Yield smaller and smaller requests, each with what it changed.
+
+    Settings that the backend or the converter lacks are skipped, and one that the manifest sets lower stays. The
+    largest batch is halved last, and only if the manifest allows a fallback, as it changes what the engine can do.
+    """
+
+    def fits(name: str, value: Any) -> bool:
+        current, builder = getattr(model.builder, name), BuilderConfig(**{name: value})
+        if (current is not None and current <= value) or not takes(builder):
+            return False
+        try:
+            options.check(builder, backend, version, precision=model.precision, has_gpu=True)
+        except ConvertError:
+            return False
+        return True
+
+    for rung in _BUILDER_RUNGS:
+        changed = {name: value for name, value in rung.items() if fits(name, value)}
+        if changed:
+            model = dataclasses.replace(model, builder=dataclasses.replace(model.builder, **changed))
+            yield model, changed
+    while model.allow_fallback:
+        inputs = {name: _halved(shapes) for name, shapes in model.inputs.items()}
+        if inputs == dict(model.inputs):
+            return
+        model = dataclasses.replace(model, inputs=inputs)
+        yield model, {"max_batch": max(shapes.max[0] for shapes in inputs.values() if not shapes.values)}
+
+
+def _halved(shapes: ShapeRange) -> ShapeRange:
+    """Return the range with half the largest batch; axis 0 is the batch; if it is fixed, nothing changes."""
+    if shapes.values or not shapes.max or shapes.min[0] == shapes.max[0]:
+        return shapes
+    most = max(shapes.min[0], shapes.max[0] // 2, 1)
+    middle = min(shapes.opt[0], most)
+    return ShapeRange(shapes.min, (middle, *shapes.opt[1:]), (most, *shapes.max[1:]))

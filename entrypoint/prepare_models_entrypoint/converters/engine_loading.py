@@ -24,10 +24,7 @@ class Loaded:
 def load_engine(plan: Path, *, own: bool, plugins: Sequence[Plugin] = ()) -> Loaded:
     """Load an engine. Call it only if there is a GPU: without one, TensorRT may crash.
 
-    Args:
-        plan: the plan file.
-        own: whether it was built here; only then may a lean runtime inside it (``version_compatible``) run.
-        plugins: the libraries that it was built with, in addition to the backend's own.
+    ``own``: whether it was built here; only then may a lean runtime inside it (``version_compatible``) run.
 
     Raises:
         ConvertError: ``plugin-invalid``.

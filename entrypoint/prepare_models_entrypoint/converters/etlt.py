@@ -6,18 +6,22 @@ The layout is that of the reader in NVIDIA's tao_deploy.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, Callable, NamedTuple, Optional, TypedDict
+from typing import BinaryIO, Callable, List, NamedTuple, Optional, TypedDict
 
-from ..confinement import note_secret
-from ..contract import key_file
-from ..contract.files import partial_of, replace, sha256_file, sync
+from ..confinement import hide, note_secret
+from ..contract import schema
+from ..contract.codec import ContractError
+from ..contract.files import partial_of, read_line, replace, sha256_file, sync
 from ..contract.report import ErrorInfo
-from ..errors import ConvertError, outcome
+from ..errors import ConvertError, outcome, reported, taken_over
 from ..onnx_graph import whole_file
+from ..processes import die_with_parent, show_as, supervise_fork, tail
 from ..third_party import ThirdPartyError, third_party
+from .request import Verdict
 
 _LONGEST_NAME = 4096
 
@@ -63,7 +67,7 @@ def read_key(path: Path) -> str:
     """
     try:
         note_secret(str(path))
-        key = key_file.read(path)
+        key = read_line(path)
         problem = "" if key else "is empty"
     except OSError as error:
         key, problem = "", f"can't be read: {error.strerror}"
@@ -78,17 +82,43 @@ def read_key(path: Path) -> str:
     return key
 
 
-def decrypt(path: Path, key: str, target: Path) -> None:
-    """Write the ONNX network of ``path`` to ``target``, readable only by this user.
+def decrypt(file: Path, key: Path, target: Path) -> None:
+    """Write the ONNX network of ``file``, an .etlt, to ``target``, readable only by this user.
+
+    A process of its own does it: the one that parses the result never had the key in its memory, nor its descriptor.
+    This process must have no other threads.
 
     Raises:
-        ConvertError: no codec in this interpreter, a UFF payload, or a wrong key.
+        ConvertError: no codec in this interpreter, a UFF payload, no key, or a wrong key.
     """
-    write = _decrypter(path, key)
-    descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as plain:
-        write(plain)
-    _judge(path, target)
+    note_secret(str(key))
+    parent, log = os.getpid(), target.with_name("decrypt.log")
+    lines: List[bytes] = []
+
+    def write() -> None:
+        write_plain = _decrypter(file, read_key(key))
+        descriptor = os.open(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as plain:
+            write_plain(plain)
+        _judge(file, target)
+
+    def work(writer: int) -> int:
+        die_with_parent(parent)
+        show_as("prepare-decrypt")
+        hide()
+        os.write(writer, json.dumps(Verdict(error=outcome(write, "convert"))).encode("ascii") + b"\n")
+        return 0
+
+    ended = supervise_fork(work, log=log, on_line=lines.append, timeout_s=None)
+    if not lines:
+        how = ended.signal.name if ended.signal else f"status {ended.exit_code}"
+        raise ConvertError("etlt-invalid", f"the process that decrypts {file.name} ended with {how}: {tail(log, 1)}")
+    try:
+        error = schema.read(Verdict, schema.loads(lines[0]), "answer")["error"]
+    except ContractError as nonsense:
+        raise taken_over(f"answer was {nonsense}") from None
+    if error is not None:
+        raise reported(error, ConvertError)
 
 
 def decrypt_file(path: Path, key: Path, target: Path) -> Decrypted:

@@ -53,7 +53,8 @@ def of_layers(document: object) -> Optional[Evidence]:
     if not isinstance(layers, list):
         return None
     detailed = [layer for layer in layers if isinstance(layer, dict)]
-    compute = [layer for layer in detailed if _is_compute(layer)]
+    kinds = [f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower() for layer in detailed]
+    compute = [layer for layer, kind in zip(detailed, kinds) if any(word in kind for word in _COMPUTE)]
     counted: Dict[str, int] = {}
     for layer in compute or detailed:
         name = _precision(layer)
@@ -82,11 +83,6 @@ def _layer(layer: object) -> Layer:
         precision=_precision(layer),
         outputs=outputs,
     )
-
-
-def _is_compute(layer: Mapping[str, object]) -> bool:
-    kind = f"{layer.get('LayerType', '')} {layer.get('ParameterType', '')}".lower()
-    return any(word in kind for word in _COMPUTE)
 
 
 def _precision(layer: Mapping[str, object]) -> Optional[str]:

@@ -1,9 +1,11 @@
-"""Known messages of builders and converters, each with the error that it means and its cause in plain words."""
+"""What messages of builders, parsers and converters mean: ``known_messages.json``, and what no pattern says."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..contract.report import WarningInfo
 from ..errors import ConvertError
@@ -15,199 +17,29 @@ AFTERWARDS = r"cudaError 35|catchCudaError"
 _NO_MEMORY = "there is not enough memory"
 _NO_IMPLEMENTATION = r"Could not find any implementation for node"
 _NO_ROOM = re.compile(r"insufficient memory|memory is insufficient")  # about tactics skipped for lack of memory
-_SIZES_HINT = (
-    "give opt, min and max sizes that the network takes, such as those that it was trained with; many networks need "
-    "multiples of 32. The builder's message names the layer and the axis where the sizes clash"
-)
 
 
 class KnownMessage(NamedTuple):
-    """A message: pattern, error code, what it means, what to do if the code's own hint is not the best."""
+    """What a message that matches a pattern means.
 
-    pattern: str
-    code: str
-    cause: str
+    cause: in plain words; of a parser, about a node. hint: what to do; empty if the code's own hint is the best.
+    code: of the error; unset for a parser. sizes: whether it is about contradictory sizes, which may
+    be the model's fault. decided: whether the node may need fixed values of inputs other than the first.
+    """
+
+    pattern: str = ""
+    cause: str = ""
     hint: str = ""
+    code: str = ""
+    sizes: bool = False
+    decided: bool = False
 
 
-# The first match in the table wins.
-TABLE: Tuple[KnownMessage, ...] = (
-    KnownMessage(
-        r"within workspace limit|insufficient workspace|exceeds? (?:the )?workspace",
-        "workspace-too-small",
-        "no implementation of a layer fits into the workspace",
-    ),
-    KnownMessage(
-        r"OutOfMemory|[Oo]ut of memory|std::bad_alloc|Cuda failure: 2\b|Tactic Device request.*insufficient",
-        "out-of-memory",
-        _NO_MEMORY,
-    ),
-    KnownMessage(
-        r"FP32 GEMM is not supported",
-        "precision-unavailable",
-        "this compute capability has no fp32 matrix product in TensorRT-RTX",
-        "use precision: fp16",
-    ),
-    KnownMessage(
-        r"[Cc]alibration table does not match|[Cc]alibration failure|no calibrator|needs? to be calibrated",
-        "calibration-cache-refused",
-        "the calibration cache is not this model's",
-        "use the calibration cache of exactly this model version",
-    ),
-    KnownMessage(
-        r"SM \d+ (?:is )?not supported|[Uu]nsupported SM|no kernel image|Target GPU SM",
-        "compute-capability-unsupported",
-        "this TensorRT has no code for the GPU",
-        "use a TensorRT build that has code for this GPU; 10.13.3 has none for SM 8.7, 10.16 has",
-    ),
-    KnownMessage(
-        r"UffParser|[Uu]ff.*pars|encoding key|Failed to decrypt|Decryption failed",
-        "etlt-key-wrong",
-        "the model can't be decrypted",
-        "check the key on the model's page; the same message comes from a damaged file",
-    ),
-    KnownMessage(
-        r"Plugin not found|getPluginCreator could not find|no importer registered",
-        "plugin-missing",
-        "an operator needs a plugin",
-    ),
-    KnownMessage(
-        r"dedicated kernel",
-        "onnx-unsupported-operator",
-        "TensorRT has no kernel for an Attention operator of this form, and does not take it apart",
-        "export attention as MatMul and Softmax, as opset 22 and earlier have it",
-    ),
-    KnownMessage(
-        r"has no runners that implement it",
-        "onnx-unsupported-operator",
-        "this backend has no implementation of the layer that the builder names",
-        "export the model without it, or build with another TensorRT",
-    ),
-    KnownMessage(
-        r"inputs with same shape|validateRecurrence",
-        "onnx-unsupported-operator",
-        "a value that a Loop carries from one iteration to the next changes its shape",
-        "export the loop with carried values of one shape, by collecting results as its scan outputs, or unroll it",
-    ),
-    KnownMessage(
-        r"equal ranks when|ConditionalOutput",
-        "onnx-unsupported-operator",
-        "the branches of an If give results of different shapes, and which one is taken is not known before it runs",
-        "export the one branch that you need",
-    ),
-    KnownMessage(
-        r"K exceeds the maximum",
-        "onnx-unsupported-operator",
-        "TensorRT's TopK gives at most 3840 values",
-        "export the model with a smaller k",
-    ),
-    KnownMessage(
-        r"Strided & Dilated Deconv",
-        "onnx-unsupported-operator",
-        "TensorRT has no ConvTranspose with both strides and dilations",
-        "export it with dilations of 1, or with strides of 1",
-    ),
-    KnownMessage(
-        r"has datatype (?:FP8|FP4|Int4|E8M0|E4M3)\w* but is not (?:produced|consumed) by",
-        "onnx-unsupported-operator",
-        "a tensor of an 8- or 4-bit type is used outside of quantization",
-        "only tensors between QuantizeLinear and DequantizeLinear have these types: export other tensors, inputs and "
-        "outputs in float32 or float16",
-    ),
-    KnownMessage(
-        r"has datatype UInt8 but is not",
-        "onnx-unsupported-operator",
-        "TensorRT takes uint8 only for inputs and outputs, with a Cast next to them, outside branches and loops",
-        "export the model with the Cast to float32 right after its input, or with an input of float32",
-    ),
-    KnownMessage(
-        r"(?:`?zero_point`?|`?scale`?) which is not an initializer|zero_?[pP]oint.*(?:constant|initializer)",
-        "onnx-unsupported-operator",
-        "scale and zero point of a Q/DQ node must be constants of the model",
-        "export the model with static quantization; where they are inputs, fix them with onnx: {constants: ...}",
-    ),
-    KnownMessage(
-        r"Unsupported ONNX data type|UNSUPPORTED_NODE|[Uu]nsupported operator",
-        "onnx-unsupported-operator",
-        "TensorRT does not know an operator or a type of the model",
-        "export the model with operators that TensorRT knows",
-    ),
-    KnownMessage(
-        r"Unable to load library: libnvinfer_lean",
-        "builder-option-unavailable",
-        "a version-compatible engine carries TensorRT's lean runtime, which is not installed here",
-        "add builder: {exclude_lean_runtime: true}, or install NVIDIA's package libnvinfer-lean of that version (the "
-        "library in tensorrt-lean of PyPI has another name)",
-    ),
-    KnownMessage(r"No space left on device", "disk-full", "the disk is full"),
-    KnownMessage(
-        r"Serialized Engine Version|magicTag|Version tag does not match",
-        "engine-unusable",
-        "the engine is from another TensorRT version",
-        "build it again",
-    ),
-    KnownMessage(
-        r"Input dimensions with this name have different|Dimensions with name .* must be equal",
-        "inputs-mismatch",
-        "the model gives several dimensions one name, so they have one size, and the manifest gives different ones",
-        "give them the same min, opt and max under inputs:, or fix the sizes with onnx: {static_shapes: ...}",
-    ),
-    KnownMessage(
-        r"violate shape constraints|values are not self-consistent|dimensions must be equal|"
-        r"dimensions not compatible|dimension.* cannot be negative|analyzeShapes|performVolumeCheck",
-        "inputs-mismatch",
-        "the network can't be computed with these sizes of its inputs",
-        _SIZES_HINT,
-    ),
-    KnownMessage(
-        r"no optimization profile has been defined|missing dimensions in profile|missing shape values",
-        "inputs-missing",
-        "the manifest does not say which sizes an input has",
-        "add the input's shape, or for a shape tensor its values, to the manifest under inputs:",
-    ),
-    KnownMessage(
-        r"static dimensions that don't match",
-        "inputs-mismatch",
-        "the manifest gives an input another size than the model fixes",
-        "give the model's own size, or change it with onnx: {static_shapes: ...}",
-    ),
-    KnownMessage(
-        r"graphScope|ScopeType|[Cc]onditional",
-        "onnx-unsupported-operator",
-        "the builder can't take the model's branches (If) as they are",
-        "give each input one shape under inputs: the branches that those shapes decide then disappear",
-    ),
-    KnownMessage(
-        _NO_IMPLEMENTATION,
-        "build-failed",
-        "TensorRT has no implementation of a layer in this form, or none that it could try here",
-        "raise builder.workspace, keep that layer in fp32 with keep_fp32:, or build with another TensorRT",
-    ),
-    KnownMessage(
-        r"profile|[Dd]ynamic (?:shape|input)",
-        "inputs-mismatch",
-        "the builder refuses the sizes of an input",
-        _SIZES_HINT,
-    ),
-    KnownMessage(
-        r"[Uu]nknown option|Unrecognized option|invalid option",
-        "builder-option-unavailable",
-        "the converter has no such option",
-        "remove this setting",
-    ),
-    KnownMessage(
-        r"libnvinfer[^ ]*: cannot open shared object|CUDA driver|cudaError 35|no CUDA-capable device",
-        "backend-unusable",
-        "TensorRT finds no driver, or not all of its libraries",
-        "check driver and TensorRT libraries of this environment; a container needs the NVIDIA runtime",
-    ),
-    KnownMessage(
-        r"[Mm]yelin",
-        "build-failed",
-        "TensorRT's compiler can't compile a part of the network",
-        "fix the sizes with onnx: {static_shapes: ...}, or build with another TensorRT: its compiler differs",
-    ),
-)
+# By who says them, a builder or a parser. The first match in a table wins; that of a parser ends with one for the rest.
+TABLES: Mapping[str, Tuple[KnownMessage, ...]] = {
+    who: tuple(KnownMessage(**row) for row in rows)
+    for who, rows in json.loads(Path(__file__).with_name("known_messages.json").read_text(encoding="utf-8")).items()
+}
 _UNKNOWN_HINT = (
     "build it with precision: fp32, then with onnx: {static_shapes: ...}: the one that builds shows whether "
     "precision or dynamic sizes are at fault; if neither helps, another TensorRT version may take the model"
@@ -215,12 +47,17 @@ _UNKNOWN_HINT = (
 
 
 def match(texts: Sequence[str]) -> Optional[Tuple[KnownMessage, str]]:
-    """Return the first entry of the table that matches a text, and that text, or None."""
-    for known in TABLE:
+    """Return the first of a builder's messages that matches a text, and that text, or None."""
+    for known in TABLES["builder"]:
         for text in texts:
             if re.search(known.pattern, text):
                 return known, text
     return None
+
+
+def of_parser(text: str) -> KnownMessage:
+    """Return what a parser's objection to a node means."""
+    return next(known for known in TABLES["parser"] if re.search(known.pattern, text))
 
 
 # What TensorRT logs as an error although nothing is wrong: reloading its own timing cache on 8.5 and 8.6.
@@ -246,7 +83,7 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
             told = " ".join(room.split())
             return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}")
         error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
-        error.of_sizes = known.hint == _SIZES_HINT
+        error.of_sizes = known.sizes
         return error
     told = "; ".join(texts[-3:])
     why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"
@@ -276,20 +113,18 @@ def from_program(name: str, exit_code: int, output: str) -> ConvertError:
     """Return the error that a converter's exit status and output mean."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     of_errors = [line for line in lines if re.search(r"\[E\]|[Ee]rror|ERROR|[Ff]ail|nknown option", line)]
-    error = _of_program(name, exit_code, lines, match(_causes(of_errors)))
-    error.said = "\n".join(lines)
-    return error
-
-
-def _of_program(
-    name: str, exit_code: int, lines: Sequence[str], found: Optional[Tuple[KnownMessage, str]]
-) -> ConvertError:
+    found = match(_causes(of_errors))
     if found is not None:
         known, text = found
-        return ConvertError(known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint)
-    told = "; ".join(lines[-3:]) or "it printed nothing"
-    return ConvertError(
-        "converter-failed", f"{name} ended with status {exit_code}: {told}",
-        hint=f"run {name} by hand with the report's trtexec_command and --verbose, or use converter: api, whose errors "
-        "name the node",
-    )  # fmt: skip
+        error = ConvertError(
+            known.code, f"{known.cause}. {name} ended with status {exit_code}: {text}", hint=known.hint
+        )
+    else:
+        error = ConvertError(
+            "converter-failed",
+            f"{name} ended with status {exit_code}: {'; '.join(lines[-3:]) or 'it printed nothing'}",
+            hint=f"run {name} by hand with the report's trtexec_command and --verbose, or use converter: api, whose "
+            "errors name the node",
+        )
+    error.said = "\n".join(lines)
+    return error

@@ -5,71 +5,50 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..contract.builder import BuilderConfig
+from ..contract.environment import BackendInfo
+from ..contract.report import WarningInfo
 from ..contract.settings import Setting, Version
 from ..errors import ConvertError
 
 Ignored = Tuple[Setting, str]
 _FIRST: Version = (8, 4)
+_ALWAYS: Tuple[Version, Optional[Version], str] = (_FIRST, None, "")
 
-# trtexec's options: first version, first version without it, and the source for the first one. Precision flags left
-# with TensorRT 11 (option strings of 10.16 against 11.1). Without a source, the option is documented for 8.6 or 10
-# and its first version is an assumption; a trtexec without it says so, which is an error with its own code.
-TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
+# trtexec's options that not every version has: first version, first version without it, and the source for the first
+# one. Precision flags left with TensorRT 11 (option strings of 10.16 against 11.1). Without a source, the option is
+# documented for 8.6 or 10 and its first version is an assumption; a trtexec without it says so, which is an error with
+# its own code.
+_TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
     "onnx": (_FIRST, None, "published commands for 8.x"),
-    "saveEngine": (_FIRST, None, "published commands for 8.x"),
-    "minShapes": (_FIRST, None, "published commands for 8.x"),
-    "optShapes": (_FIRST, None, "published commands for 8.x"),
-    "maxShapes": (_FIRST, None, "published commands for 8.x"),
     "profile": ((8, 6), None, ""),
-    "inputIOFormats": (_FIRST, None, ""),
-    "outputIOFormats": (_FIRST, None, ""),
-    "memPoolSize": ((8, 4), None, "NVIDIA/TensorRT CHANGELOG, 8.4.1"),
-    "workspace": (_FIRST, (10, 0), "NVIDIA's guide from 8 to 10"),
     "fp16": (_FIRST, (11, 0), "published commands for 8.x"),
     "int8": (_FIRST, (11, 0), "published commands for 8.x"),
     "bf16": ((10, 0), (11, 0), "NvInfer.h: not in 8.6, in 10.0"),
     "fp8": ((8, 6), (11, 0), "NvInfer.h of 8.6"),
-    "best": (_FIRST, (11, 0), ""),
     "calib": (_FIRST, (11, 0), "published commands for 8.x"),
-    "layerPrecisions": (_FIRST, (11, 0), "NVIDIA/TensorRT CHANGELOG, 8.4.1"),
     "precisionConstraints": (_FIRST, (11, 0), ""),
     "stronglyTyped": ((10, 0), None, "NvInfer.h: in 10.0, a no-op in 11"),
-    "noTF32": (_FIRST, None, "published commands for 10.x"),
     "builderOptimizationLevel": ((8, 6), None, ""),
     "maxTactics": ((10, 10), None, "sampleOptions.cpp: not in 10.3, in 10.10"),
-    "avgTiming": (_FIRST, None, ""),
     "maxAuxStreams": ((8, 6), None, ""),
-    "timingCacheFile": (_FIRST, None, ""),
     "hardwareCompatibilityLevel": ((8, 6), None, "NvInfer.h of 8.6"),
     "versionCompatible": ((8, 6), None, "NvInfer.h of 8.6"),
     "excludeLeanRuntime": ((8, 6), None, "NvInfer.h of 8.6"),
     "stripWeights": ((10, 0), None, ""),
-    "refit": (_FIRST, None, ""),
     "allowWeightStreaming": ((10, 0), None, ""),
-    "sparsity": (_FIRST, None, "published commands for 8.x"),
-    "useDLACore": (_FIRST, None, "published commands for 8.x"),
-    "allowGPUFallback": (_FIRST, None, "published commands for 8.x"),
     "plugins": (_FIRST, (10, 0), ""),
     "staticPlugins": ((8, 6), None, "published commands for 10.x"),
-    "profilingVerbosity": (_FIRST, None, ""),
-    "exportLayerInfo": (_FIRST, None, ""),
     "skipInference": ((8, 6), None, "sampleOptions.cpp of 8.6"),
     "buildOnly": (_FIRST, (10, 0), "sampleOptions.cpp of 8.6 and 10"),
-    "help": (_FIRST, None, ""),
-    "verbose": (_FIRST, None, ""),
 }
 
 # Builder options that trtexec gets as part of others, or that ``check`` refuses.
 _OTHERWISE_TRTEXEC = ("timing_cache", "int8_remainder", "io_formats", "compute_capabilities")
 
-# tao-converter's documented options; True for those with a value.
-TAO_CONVERTER: Dict[str, bool] = {
-    "-h": False, "-k": True, "-d": True, "-o": True, "-c": True, "-e": True, "-b": True, "-m": True, "-t": True,
-    "-w": True, "-i": True, "-p": True, "-s": False, "-u": True,
-}  # fmt: skip
+NO_CODE = "compute-capability-unsupported"
 
 
 def version_of(text: str) -> Version:
@@ -79,7 +58,7 @@ def version_of(text: str) -> Version:
 
 def trtexec_has(option: str, version: Version) -> bool:
     """Return whether the trtexec of this TensorRT version has an option."""
-    since, until, _ = TRTEXEC[option]
+    since, until, _ = _TRTEXEC.get(option, _ALWAYS)
     return version >= since and (until is None or version < until)
 
 
@@ -147,3 +126,70 @@ def _unavailable(found: Sequence[Ignored], who: str) -> ConvertError:
         f"{who} would ignore {text}",
         hint="remove these lines from builder:, or build where they have an effect",
     )
+
+
+class Gap(NamedTuple):
+    """TensorRT versions (first, first after the gap) without code for capabilities from lowest to highest."""
+
+    since: Version
+    until: Version
+    lowest: Version
+    highest: Version
+    source: str
+
+
+# Known gaps of full TensorRT. A pair in no row is left to the builder, whose own refusal has the same error code.
+GAPS: Tuple[Gap, ...] = (
+    Gap((0,), (8, 5), (8, 9), (99,), "NVIDIA/TensorRT issue 2727: 8.4 has no SM 8.9, 8.5 has"),
+    Gap((0,), (10, 8), (12, 0), (99,), "10.7: 'Target GPU SM 120 is not supported by this TensorRT release'"),
+    Gap((8, 6), (99,), (0,), (5, 9), "NVIDIA/TensorRT issue 3589: 8.5.3 was the last for SM 3 and SM 5"),
+    Gap((10, 13), (99,), (0,), (7, 4), "Triton 25.08 release notes: SM 7.5 and later"),
+    Gap((10, 13), (10, 16), (8, 7), (8, 7), "isaac-ros-cli issue 22: 10.13.3 has no SM 8.7, 10.16.1 has"),
+    Gap((11, 3), (99,), (8, 7), (8, 7), "TensorRT 11.3 notes: JetPack is not supported"),
+)
+# TensorRT-RTX 1.7.1 on a GPU of SM 9.0: "Supported compute capabilities: 8.0 8.6 8.9 12.0 12.1 >12.0".
+RTX = ("8.0", "8.6", "8.9", "12.0", "12.1")
+RTX_ON_REQUEST = ("7.5",)
+
+
+def check_gpu(backend: BackendInfo, capability: Optional[str], wanted: Sequence[str]) -> List[WarningInfo]:
+    """Refuse a GPU that the backend has no code for; a portable engine for other GPUs only causes a warning.
+
+    ``capability``: of this machine's GPU, such as 8.7; None without one. ``wanted``: those that the manifest asks for,
+    if the backend can build for several.
+    """
+    if backend["name"] == "tensorrt_rtx":
+        return _rtx(backend, capability, wanted)
+    if capability is None:
+        return []
+    version, number = version_of(backend["version"]), version_of(capability)
+    gaps = (each for each in GAPS if each.since <= version < each.until and each.lowest <= number <= each.highest)
+    gap = next(gaps, None)
+    if gap is None:
+        return []
+    raise ConvertError(
+        NO_CODE,
+        f"tensorrt {backend['version']} has no code for this GPU's compute capability {capability} ({gap.source})",
+        hint="build in an image whose TensorRT has it: 'prepare-models doctor' names the image for this machine",
+    )
+
+
+def _rtx(backend: BackendInfo, capability: Optional[str], wanted: Sequence[str]) -> List[WarningInfo]:
+    unknown = [each for each in wanted if each not in (*RTX, *RTX_ON_REQUEST)]
+    if unknown:
+        raise ConvertError(
+            NO_CODE,
+            f"tensorrt_rtx {backend['version']} can't build for compute capability {', '.join(unknown)}",
+            hint=f"builder.compute_capabilities takes {', '.join((*RTX_ON_REQUEST, *RTX))}",
+        )
+    if capability is None or capability in (wanted or RTX) or version_of(capability) > version_of(RTX[-1]):
+        return []
+    known = "; add it to builder.compute_capabilities" if capability in RTX_ON_REQUEST else ", which has no code for it"
+    return [
+        WarningInfo(
+            code=NO_CODE,
+            message=f"this machine's GPU has compute capability {capability}: an engine of tensorrt_rtx "
+            f"{backend['version']} will not run on it{known}",
+            hint=f"deploy it on a GPU of {', '.join(wanted or RTX)}, or build here with the full TensorRT",
+        )
+    ]

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, NamedTuple, Optional, Sequence
 
 from ..errors import ConvertError
-from . import parser_table
-from .messages import AFTERWARDS
+from .messages import AFTERWARDS, of_parser
 
 if TYPE_CHECKING:
     from ..onnx_graph.surroundings import Surroundings
@@ -38,18 +37,17 @@ class Finding(NamedTuple):
 
     def told(self) -> str:
         """Return the finding in words."""
-        where = f"operator {self.operator or '?'} at node {self.node!r}" if self.operator or self.node else "the model"
-        cause, why = parser_table.of(self.description).cause, _plain(self.description)
+        where = f"operator {self.operator or '?'}" if self.operator or self.node else "the model"
+        where += f" at node {self.node!r}" if self.node else ""
+        cause, why = of_parser(self.description).cause, _plain(self.description)
         return f"{where}: {cause} (the parser: {why})" if why else f"{where}: {cause}"
 
 
 def judge(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     """Turn a parser's findings into one error, which has the refused nodes.
 
-    Args:
-        findings: what the parser found.
-        who: name and version of the backend.
-        file: the original model, whatever was parsed: it is blamed only if it breaks ONNX's own rules.
+    ``who``: name and version of the backend. ``file``: the original model, whatever was parsed: it is blamed only if it
+    breaks ONNX's own rules.
     """
     findings = _named(findings, file)
     error = _judged(findings, who, file)
@@ -74,9 +72,10 @@ def _judged(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
         return _without_plugin(missing, who, advice(file, [finding.node for finding in findings]))
     complaint = complaint_of(file) or _objection(findings, file)
     if complaint is not None:
+        named = list(dict.fromkeys(_where(finding) for finding in findings if finding.node or finding.operator))
         return ConvertError(
             "onnx-node-invalid",
-            f"the model is not well formed: {complaint}. {who} stops at {_nodes(findings)}",
+            f"the model is not well formed: {complaint}. {who} stops at {', '.join(named[:_SHOWN]) or 'it'}",
             hint="export the model again, and check it with onnx.checker.check_model(PATH, full_check=True)",
         )
     if any(finding.node or "UNSUPPORTED" in finding.code or "INVALID" in finding.code for finding in findings):
@@ -152,7 +151,7 @@ def _without_plugin(missing: Sequence[Finding], who: str, more: str) -> ConvertE
 
 def _unsupported(findings: Sequence[Finding], who: str, file: Path) -> ConvertError:
     inputs = [] if any(finding.operator for finding in findings) else _odd_inputs(file)
-    known = parser_table.of(_plain(findings[0].description) or findings[0].description)
+    known = of_parser(_plain(findings[0].description) or findings[0].description)
     text = f"the type of {', '.join(inputs)}" if inputs else _listed(findings)
     error = ConvertError(
         "onnx-unsupported-operator",
@@ -184,13 +183,8 @@ def _is_standard(operator: str) -> bool:
     return bool(operator) and defs.has(operator)
 
 
-def _nodes(findings: Sequence[Finding]) -> str:
-    named = dict.fromkeys(_where(finding) for finding in findings if finding.node or finding.operator)
-    return ", ".join(list(named)[:_SHOWN]) or "it"
-
-
 def _where(finding: Finding) -> str:
-    return f"{finding.operator} at node {finding.node!r}" if finding.operator else finding.told()
+    return f"{finding.operator} at node {finding.node!r}" if finding.operator and finding.node else finding.told()
 
 
 def _plain(description: str) -> str:

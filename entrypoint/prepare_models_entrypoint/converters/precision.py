@@ -67,7 +67,8 @@ def rule(
         )
     if flags is None:
         return _by_graph(requested, has_qdq, remainder, typed=typed)
-    return _by_flags(requested, flags, has_qdq, remainder)
+    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
+    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, check_flags(requested, flags, remainder))
 
 
 def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
@@ -83,10 +84,8 @@ def _needs_scales(has_qdq: bool, has_cache: bool) -> None:
 def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) -> Tuple[str, ...]:
     """Return the builder flags that a precision sets.
 
-    Args:
-        requested: a precision; fp32 sets no flags, and auto those that exist.
-        flags: names of the builder flags of this TensorRT.
-        remainder: precision of layers that don't become int8.
+    ``requested``: fp32 sets no flags, and auto those that exist. ``flags``: those of this TensorRT. ``remainder``:
+    precision of layers that don't become int8.
 
     Raises:
         ConvertError: this TensorRT lacks one of them.
@@ -104,12 +103,6 @@ def check_flags(requested: str, flags: Sequence[str], remainder: Optional[str]) 
             hint="use precision: fp16, or build with a newer TensorRT",
         )
     return wanted
-
-
-def _by_flags(requested: str, flags: Sequence[str], has_qdq: bool, remainder: Optional[str]) -> Rule:
-    wanted = check_flags(requested, flags, remainder)
-    without_qdq = Means.FLAGS_AND_CACHE if requested == "int8" else Means.FLAGS
-    return Rule(Means.FLAGS_AND_QDQ if has_qdq else without_qdq, wanted)
 
 
 def _by_graph(requested: str, has_qdq: bool, remainder: Optional[str], *, typed: bool) -> Rule:
@@ -170,11 +163,12 @@ def prove(
         ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
     """
     layers = dict(evidence.layers) if evidence else {}
+    delivered = "fp32" if requested == "fp32" else None
+    if evidence:
+        delivered = _delivered(requested, layers, computing or kept, told, allow_fallback=allow_fallback)
     return PrecisionProof(
         requested=requested,
-        delivered=_delivered(requested, layers, computing or kept, told, allow_fallback=allow_fallback)
-        if evidence
-        else _fp32(requested),
+        delivered=delivered,
         how=sentence(chosen.means, requested=requested, flags=chosen.flags),
         source=evidence.source if evidence else None,
         layers=layers,
@@ -208,10 +202,6 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
         "layers_share": _shares(layers),
         "weights_share": _shares(evidence.weights),
     }
-
-
-def _fp32(requested: str) -> Optional[str]:
-    return requested if requested == "fp32" else None
 
 
 def _delivered(

@@ -52,10 +52,9 @@ def _one(bindings: Sequence[Binding], inputs: Profile, traits: Mapping[str, Trai
     network = {binding["name"]: binding["shape"] for binding in bindings if binding["mode"] == "input"}
     unknown = [name for name in inputs if name not in network]
     if unknown:
-        raise ConvertError(
-            "inputs-unknown",
-            f"the model has no input {', '.join(_quoted(unknown))}; its inputs are {_listing(network) or 'none'}",
-        )
+        names = ", ".join(f'"{name}"' for name in unknown)
+        known = ", ".join(f"{name!r} ({_text(shape)})" for name, shape in network.items())
+        raise ConvertError("inputs-unknown", f"the model has no input {names}; its inputs are {known or 'none'}")
     asked = [_Asked(name, shape, traits.get(name, Traits())) for name, shape in network.items() if name not in inputs]
     missing = [each for each in asked if each.needed]
     if missing:
@@ -283,13 +282,5 @@ def _mismatch(name: str, shape: Sequence[int], wanted: Sequence[int], why: str) 
     )
 
 
-def _listing(shapes: Mapping[str, Sequence[int]]) -> str:
-    return ", ".join(f"{name!r} ({_text(shape)})" for name, shape in shapes.items())
-
-
 def _text(shape: Sequence[object]) -> str:
     return "x".join(str(size) for size in shape)
-
-
-def _quoted(names: Sequence[str]) -> List[str]:
-    return [f'"{name}"' for name in names]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from .. import gpu_turn
 from ..contract.files import sha256_file
@@ -17,17 +16,15 @@ from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import build_time, plugins, profiles
-from .converter import Progress
 from .messages import from_program
-from .request import BuildRequest, BuildResult
+from .request import BuildRequest, BuildResult, Progress
 
 MASK = "***"
 _OUTPUT_KEPT = 64 << 10  # bytes
 
 
-@contextlib.contextmanager
-def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
-    """Refuse what no program can do, and record the peak memory of those that run within the block."""
+def check(request: BuildRequest) -> None:
+    """Refuse what no program can do."""
     if request.model.precision == AUTO:
         raise ConvertError(
             "precision-unavailable",
@@ -35,8 +32,6 @@ def conversion(request: BuildRequest, result: BuildResult) -> Iterator[None]:
             hint="name the precision, or build where the module is installed",
         )
     plugins.verify(request.model.plugins)
-    yield
-    result["children_rss_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progress, *, secret: str = "") -> None:
@@ -60,7 +55,7 @@ def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progres
 
 
 def take_plan(request: BuildRequest, result: BuildResult) -> None:
-    """Record the size and the digest of the plan that a program wrote."""
+    """Record the size and the digest of the plan that a program wrote, and the program's peak memory."""
     plan = Path(request.plan)
     size = plan.stat().st_size if plan.exists() else 0
     if not size:
@@ -70,6 +65,7 @@ def take_plan(request: BuildRequest, result: BuildResult) -> None:
             hint="check the free space on the disk, or use converter: api",
         )
     result["engine_bytes"], result["engine_sha256"] = size, sha256_file(plan)
+    result["children_rss_bytes"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def declared(request: BuildRequest) -> "tuple[List[Binding], List[Dict[str, ProfileShapes]]]":

@@ -1,11 +1,14 @@
-"""What the entrypoint asks its build process to do, and the result that comes back as a JSON file."""
+"""What a converter is, a module ``by_NAME`` of this package; what it is asked to do, and what it reports."""
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, TypedDict
+from typing import Callable, Dict, List, Optional, Protocol, TypedDict, cast
 
+from ..contract import schema
+from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
@@ -13,6 +16,7 @@ from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, Pr
 # Phases that a build process reports: it has found nothing to refuse before parsing; the verdict is there; the whole
 # plan is written, so whoever publishes it can flush it to the disk.
 PARSE, JUDGED, SYNC = "parse", "judged", "sync"
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class BuildRequest:
 
 
 class Verdict(TypedDict):
-    """Whether a model is well formed: what is wrong with it, or None."""
+    """What a process says about a model: what is wrong with it, or None."""
 
     error: Optional[ErrorInfo]
 
@@ -97,21 +101,29 @@ class BuildResult(TypedDict):
 
 
 def empty_result() -> BuildResult:
-    """Return an empty result."""
-    return BuildResult(
-        error=None,
-        backend=None,
-        precision_proof=None,
-        builder={},
-        profiles=[],
-        io=[],
-        warnings=[],
-        engine_bytes=0,
-        engine_sha256="",
-        rewritten=False,
-        command=None,
-        preflight=None,
-        children_rss_bytes=0,
-        details=None,
-        confinement=None,
-    )
+    """Return the result of a build that has not begun."""
+    return schema.empty(BuildResult)
+
+
+class Converter(Protocol):
+    """One way from a model file to an engine."""
+
+    def convert(self, request: BuildRequest, result: BuildResult, progress: Progress) -> None:
+        """Write ``request.plan``, and record in ``result`` what was found and done; for a check, build nothing.
+
+        ``progress``: called with phase, steps done and number of steps (0 of 0: unknown).
+
+        Raises:
+            ConvertError: the engine can't be built as asked.
+        """
+
+    def takes(self, builder: BuilderConfig) -> bool:
+        """Return whether this converter has an option for each setting."""
+
+    def line(self, model: ModelJob, result: BuildResult) -> Optional[str]:
+        """Return the command line that builds the same engine without this tool, or None if there is none."""
+
+
+def load_converter(name: str) -> Converter:
+    """Return the converter with this name, such as tao-converter."""
+    return cast("Converter", importlib.import_module(f"{__package__}.by_{name.replace('-', '_')}"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from ..contract.builder import BuilderConfig
 from ..contract.settings import Setting, rows
 from ..errors import ConvertError
 
 if TYPE_CHECKING:
-    from tensorrt import BuilderFlag, IBuilderConfig, INetworkDefinition
+    from tensorrt import IBuilderConfig, INetworkDefinition
 
 # Builder options that are applied by separate code.
 _OTHERWISE = ("timing_cache", "dla_core", "strongly_typed", "int8_remainder", "compute_capabilities", "io_formats")
@@ -37,7 +37,9 @@ def apply(
     for row, value in builder.chosen():
         _set(trt, config, row, value)
     _compute_capabilities(trt, config, builder)
-    _device(trt, config, builder)
+    if builder.dla_core is not None:
+        config.default_device_type = trt.DeviceType.DLA
+        config.DLA_core = builder.dla_core
     _io_formats(trt, network, builder)
     for flag in flags:
         config.set_flag(trt.BuilderFlag.__members__[flag])
@@ -68,12 +70,6 @@ def _compute_capabilities(trt: ModuleType, config: Any, builder: BuilderConfig) 
         for index, capability in enumerate(builder.compute_capabilities):
             name = "SM" + capability.replace(".", "")
             config.set_compute_capability(_member(trt.ComputeCapability, name, "compute_capabilities"), index)
-
-
-def _device(trt: ModuleType, config: IBuilderConfig, builder: BuilderConfig) -> None:
-    if builder.dla_core is not None:
-        config.default_device_type = trt.DeviceType.DLA
-        config.DLA_core = builder.dla_core
 
 
 def _io_formats(trt: ModuleType, network: INetworkDefinition, builder: BuilderConfig) -> None:
@@ -111,14 +107,6 @@ def _missing(key: str) -> ConvertError:
 def _effective(trt: ModuleType, config: IBuilderConfig) -> Dict[str, object]:
     numbers = [row for row in rows(BuilderConfig) if row.option.attribute and not row.option.enumeration]
     found = {row.name: getattr(config, row.option.attribute, None) for row in numbers}
-    return {"workspace_bytes": _workspace(trt, config), **found, "flags": _set_flags(trt, config)}
-
-
-def _set_flags(trt: ModuleType, config: IBuilderConfig) -> List[str]:
-    is_set: Callable[[BuilderFlag], bool] = config.get_flag
-    return [name for name, flag in trt.BuilderFlag.__members__.items() if is_set(flag)]
-
-
-def _workspace(trt: ModuleType, config: IBuilderConfig) -> Optional[int]:
     limit: int = config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)
-    return limit if 0 < limit < 2**63 else None
+    flags = [name for name, flag in trt.BuilderFlag.__members__.items() if config.get_flag(flag)]
+    return {"workspace_bytes": limit if 0 < limit < 2**63 else None, **found, "flags": flags}

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path, PurePosixPath
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
+from ..contract.precision import Means
 from ..contract.report import ProfileShapes
 from ..contract.settings import Option, Version
+from ..contract.source import Source
 from ..errors import ConvertError
+from ..onnx_graph import calibration_cache
 from . import options
 from .options import trtexec_has
+from .request import BuildResult
 
 _MIB = 1 << 20
 _VERSION = r"\[TensorRT v(\d+)\]"
@@ -37,17 +42,10 @@ def command(
 ) -> List[str]:
     """Return the argument vector. Static shapes need no options; names with ':' are quoted as trtexec requires.
 
-    Args:
-        onnx: model file.
-        plan: engine file to write.
-        profiles: shapes of every input, for each optimization profile.
-        builder: settings of the manifest.
-        precision_flags: such as --fp16; empty if the model contains its types.
-        program: path of trtexec.
-        inputs: names of the inputs in the model's order; those of the first profile by default.
-        plugins: plugin libraries.
-        version: TensorRT version of trtexec, for options that changed their names.
-        explicit_shapes: give the shapes even if minimum and maximum are equal, as the model may be dynamic.
+    profiles: shapes of every input, for each optimization profile. precision_flags: such as --fp16; empty if the model
+    contains its types. inputs: names in the model's order; those of the first profile by default. version: TensorRT
+    version of trtexec, for options that changed their names. explicit_shapes: give the shapes even if minimum and
+    maximum are equal, as the model may be dynamic.
     """
     argv = [program, f"--onnx={onnx}", f"--saveEngine={plan}", *_shapes(profiles, explicit=explicit_shapes)]
     argv += _formats(builder, inputs if inputs is not None else list(profiles[0]) if profiles else [])
@@ -92,7 +90,7 @@ def _formats(builder: BuilderConfig, inputs: Sequence[str]) -> List[str]:
 
 def _settings(builder: BuilderConfig, version: Version) -> List[str]:
     chosen = [(row.option, value) for row, value in builder.chosen()]
-    pools = [f"{option.pool[1]}:{_mebibytes(value)}M" for option, value in chosen if option.pool[1]]
+    pools = [f"{option.pool[1]}:{value / _MIB:.17g}M" for option, value in chosen if option.pool[1]]
     argv = [f"--memPoolSize={','.join(pools)}"] if pools else []
     if builder.compute_capabilities:
         targets = ",".join(capability.replace(".", "") for capability in builder.compute_capabilities)
@@ -182,9 +180,73 @@ def shell_line(argv: Sequence[str]) -> str:
     return " ".join(shlex.quote(argument) for argument in argv)
 
 
-def _mebibytes(size: int) -> str:
-    return str(size // _MIB) if size % _MIB == 0 else repr(size / _MIB)
-
-
 def _name(name: str) -> str:
     return f"'{name}'" if ":" in name else name
+
+
+def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
+    """Return the trtexec command line for what the Python API did, or None if trtexec has no such options.
+
+    A file that the user doesn't have (a rewritten graph, a decrypted model, a member of an archive) is called
+    ``<name>.onnx``, which ``prepare-models rewrite`` writes.
+
+    ``model``: with the settings of the last attempt.
+    """
+    backend = result["backend"]
+    is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"
+    version = NEWEST if backend is None or is_rtx else options.version_of(backend["version"])
+    by_flags = _precision_flags(model, result)
+    proof, lost = result["precision_proof"], any(options.lost_by_trtexec(*each) for each in model.builder.chosen())
+    if lost or (by_flags and (model.kept_patterns or (proof and proof["kept"]))):
+        return None
+    inputs = [binding for binding in result["io"] if binding["mode"] == "input"]
+    argv = command(
+        graph_name(model, result),
+        plan_name(model),
+        profiles=result["profiles"],
+        builder=model.builder,
+        precision_flags=by_flags,
+        program="tensorrt_rtx" if is_rtx else "trtexec",
+        inputs=[binding["name"] for binding in inputs],
+        plugins=[plugin.file for plugin in model.plugins],
+        version=version,
+        explicit_shapes=any(-1 in binding["shape"] for binding in inputs),
+    )
+    if by_flags and model.builder.profiling_verbosity is None:
+        argv.append("--profilingVerbosity=detailed")  # as with the API, so that the engine reports its precision
+    return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
+
+
+def graph_name(model: ModelJob, result: BuildResult) -> str:
+    """Return the path of the ONNX file under which the user has, or can get, the built graph."""
+    source = Source.of(model.source)
+    if result["rewritten"] or source.path is None or source.path.suffix.lower() != ".onnx":
+        return f"{model.name}.onnx"
+    return source.public
+
+
+def source_name(model: ModelJob) -> str:
+    """Return the source's path, or the name of the file when fetched."""
+    source = Source.of(model.source)
+    if source.path is not None:
+        return source.public
+    return PurePosixPath(source.inner or source.public.partition("?")[0]).name
+
+
+def plan_name(model: ModelJob) -> str:
+    """Return the path of the published engine as its consumers see it."""
+    return str(Path(model.deploy_dir) / "1" / "model.plan")
+
+
+def cache_name(model: ModelJob) -> str:
+    """Return the manifest's path of the calibration cache, or the file kept next to the engine."""
+    return Source.of(model.calibration_cache).public if model.calibration_cache else calibration_cache.FILE
+
+
+def _precision_flags(model: ModelJob, result: BuildResult) -> List[str]:
+    """Return trtexec's flags for the builder flags that were used; a rewritten graph contains its types."""
+    proof = result["precision_proof"]
+    if proof is None:
+        return []
+    cache = [f"--calib={cache_name(model)}"] if proof["means"] == Means.FLAGS_AND_CACHE else []
+    return [f"--{name.lower()}" for name in proof["flags"]] + cache

@@ -42,9 +42,7 @@ def has_functions(source: Path) -> bool:
 def check_loops(onnx: Path, source: Path) -> None:
     """Refuse a graph with loops that the parser gives results of the wrong size, or refuses for another reason.
 
-    Args:
-        onnx: the file to parse.
-        source: the original model.
+    ``onnx``: the file to parse. ``source``: the original model.
 
     Raises:
         ConvertError: ``onnx-unsupported-operator``, with the nodes.

@@ -7,19 +7,38 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Callable, List, Mapping, Optional, Sequence, Set
 
 from .. import reach
 from ..confinement import confine
-from ..contract import converters
+from ..contract import converters, event, schema
+from ..contract.conversion import OnnxConfig
 from ..contract.files import pass_on
-from ..errors import outcome
+from ..contract.job import ModelJob
+from ..errors import ConvertError, outcome, reported, taken_over
 from ..landlock import Reach
-from ..processes import die_with_parent, go_first, show_as
-from . import converter, well_formed
-from .request import JUDGED, BuildRequest, BuildResult, Verdict, empty_result
+from ..processes import Ended, answer_of, die_with_parent, go_first, show_as
+from . import well_formed
+from .request import JUDGED, PARSE, BuildRequest, BuildResult, Verdict, empty_result, load_converter
 
 _PROGRESS_INTERVAL_S = 0.2
+_LARGEST = 512 << 20  # bytes
+
+
+def is_judged_meanwhile(kind: converters.Converter, model: ModelJob, file: Path, graph: Optional[Path]) -> bool:
+    """Return whether a model is judged while it is built.
+
+    It is where the build needs the ``onnx`` module, which is slow to import, for nothing else. With a large model that
+    time hardly counts, and the build may need the memory.
+    """
+    as_it_is = model.precision == "fp32" and model.onnx == OnnxConfig() and graph is None
+    return kind.name == "api" and as_it_is and file.stat().st_size <= _LARGEST
+
+
+def works(request: BuildRequest) -> List[Callable[[int], int]]:
+    """Return the work of each process of a build: the one that builds, and the one that judges, if any."""
+    judging = [lambda events_fd: judge(request, events_fd)] if request.verdict is not None else []
+    return [lambda events_fd: serve(request, events_fd), *judging]
 
 
 def serve(request: BuildRequest, events_fd: int) -> int:
@@ -105,4 +124,43 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
         from ..verify import needs
 
         needs.check(request.model, Path(request.source))
-    converter.load(request.converter).convert(request, result, progress)
+    load_converter(request.converter).convert(request, result, progress)
+
+
+class Reports:
+    """What the processes of a build report. The verdict counts once the build process has found nothing to refuse."""
+
+    def __init__(self, request: BuildRequest, on_progress: Callable[[Mapping[str, object]], None]) -> None:
+        self._verdict, self._on_progress = request.verdict, on_progress
+        self._seen: Set[str] = set()
+
+    def __call__(self, line: bytes) -> None:
+        """Take a line.
+
+        Raises:
+            ConvertError: the model is being parsed, and is not well formed.
+            ContractError: none of these processes wrote it.
+        """
+        phase = schema.read(event.Phase, schema.loads(line), "progress")
+        self._seen.add(phase["phase"])
+        if phase["phase"] != JUDGED:
+            self._on_progress(phase)
+        if self._verdict is not None and phase["phase"] in (JUDGED, PARSE) and self._seen.issuperset((JUDGED, PARSE)):
+            verdict = answer_of(Path(self._verdict), Verdict)
+            if verdict is None:
+                raise taken_over("verdict can't be read")
+            if verdict["error"] is not None:
+                raise reported(verdict["error"], ConvertError)
+
+    def without_verdict(self, judges: Sequence[Ended], *, refused: bool) -> Optional[Ended]:
+        """Return the end of a process that should have judged the model, and did not.
+
+        ``refused``: whether the build process refused the model, which counts unless it was parsed.
+        """
+        judged = JUDGED in self._seen or (refused and PARSE not in self._seen)
+        return None if judged else next(iter(judges), None)
+
+    def check(self) -> None:
+        """Refuse a good result if nothing reported that the model was parsed: then no build process wrote it."""
+        if self._verdict is not None and PARSE not in self._seen:
+            raise taken_over("progress does not say that it was parsed")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
+import importlib
 import os
+import pickle
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from ..contract import downloads, event, external_data
-from ..contract.fetch import ExternalFile, FetchJob, FetchResult
+from ..contract.fetch import ExternalFile, FetchJob, FetchResult, Pins
 from ..contract.files import sha256_file
-from ..contract.pins import Pins
 from ..contract.source import Source
 from ..errors import FetchError, StageError, from_os_error
 from ..events import Events
+from ..processes import die_with_parent, supervise_forks
 from ..sources.access import Access, access_of
 from ..sources.body import Promise, Remote
 from ..sources.http import safe_name
@@ -28,8 +32,13 @@ from .fetch import Fetched, fetch, remote_of
 from .part import progress_of
 from .transfer import OnProgress, Progress
 
+T = TypeVar("T")
+
 _EVERY_S = 0.1
 _LISTS_AT_ONCE = 8
+_WORTH_A_PROCESS = 32  # files to fetch
+_MOST_PROCESSES = 4
+_OBTAINED = "obtained"  # event of a fork: the number of an item, and the ``Fetched``, pickled
 
 
 class _Item(NamedTuple):
@@ -59,16 +68,68 @@ class _Many:
 
     def run(self) -> bool:
         if self._output is not None:
+            self._output.mkdir(parents=True, exist_ok=True)
             tidy(self._output, self._store)
         items = [item for source, sha256 in self._job.sources for item in self._items(Source.of(source), sha256)]
         if self._output is not None:
             items = self._without_clashes(items)
         if not self._job.offline:
             items = self._with_room(items)
-        with ThreadPoolExecutor(self._job.connections, "fetch") as pool:
-            for _ in pool.map(self._one, items):
-                pass  # a bug ends the process after the others are done
+        missing = 0 if self._job.offline else sum(map(self._is_missing, items))
+        processes = min(len(os.sched_getaffinity(0)), missing // _WORTH_A_PROCESS, _MOST_PROCESSES)
+        if processes > 1:
+            self._share_out(items, processes)
+        else:
+            self._all(self._one, items, self._job.connections)
         return self._good
+
+    @staticmethod
+    def _all(work: Callable[[T], None], items: Sequence[T], at_once: int) -> None:
+        with ThreadPoolExecutor(at_once, "fetch") as pool:
+            for _ in pool.map(work, items):
+                pass  # a bug ends the process after the others are done
+
+    def _share_out(self, items: List[_Item], processes: int) -> None:
+        """Have forks of this process obtain files, too: Python uses one processor, which small files keep busy."""
+        access_of(self._job.network).web, importlib.import_module("tenacity")  # once for all of them
+        at_once, own = max(1, self._job.connections // processes), items[::processes]
+        shares = [range(first, len(items), processes) for first in range(1, processes)]
+        works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
+        with ThreadPoolExecutor(1) as pool:  # its thread starts after the forks
+            futures: List[Future[None]] = []
+            ended = supervise_forks(
+                works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None,
+                on_start=lambda: futures.append(pool.submit(self._all, self._one, own, at_once)),
+            )  # fmt: skip
+        futures[0].result()
+        broken = [each.exit_code for each in ended if each.exit_code != 0]
+        if broken:
+            raise RuntimeError(f"a process that fetches ended with status {broken[0]}")
+
+    def _work(self, items: List[_Item], share: Sequence[int], at_once: int, parent: int, reports: int) -> int:
+        """Obtain a share of the files in a fork."""
+        die_with_parent(parent)
+        self._events = Events(os.fdopen(reports, "w", buffering=1, encoding="utf-8"))
+
+        def obtain(number: int) -> None:
+            fetched = self._obtained(items[number])
+            if fetched is not None:
+                self._events.emit(
+                    _OBTAINED, item=number, fetched=base64.b64encode(pickle.dumps(fetched)).decode("ascii")
+                )
+
+        self._all(obtain, share, at_once)
+        return 0
+
+    def _heard(self, items: List[_Item], line: bytes) -> None:
+        """Finish what a fork obtained, and pass on what else it reports."""
+        heard = event.Event.from_line(line.decode("utf-8"))
+        if heard.kind == _OBTAINED:
+            fetched = pickle.loads(base64.b64decode(heard.data["fetched"]))  # noqa: S301  # from this program
+            self._arrived(items[heard.data["item"]], fetched)
+        else:
+            self._good = self._good and heard.kind != event.SOURCE_FINISHED
+            self._events.emit(heard.kind, stage=heard.stage, **heard.data)
 
     def _is_missing(self, item: _Item) -> bool:
         """Return whether a file probably has to be fetched from a web server."""
@@ -133,10 +194,15 @@ class _Many:
         return key, (max(0, promise.size - progress_of(self._store.parts / f"{key}.part")[0]), promise.size)
 
     def _one(self, item: _Item) -> None:
+        fetched = self._obtained(item)
+        if fetched is not None:
+            self._arrived(item, fetched)
+
+    def _obtained(self, item: _Item) -> Optional[Fetched]:
+        """Fetch a file, unless it is in its place; None if that fails, which is reported."""
+        fetched = None
         with self._reported(item.source):
-            if self._is_in_place(item):
-                return
-            fetched = fetch(
+            fetched = self._in_place(item) or fetch(
                 item.source.text,
                 sha256=item.sha256,
                 cache_dir=self._cache_dir,
@@ -148,6 +214,11 @@ class _Many:
                 pins=self._job.pins,
                 remote=item.remote,
             )
+        return fetched  # noqa: RET504  # it is still None after a failure
+
+    def _arrived(self, item: _Item, fetched: Fetched) -> None:
+        """Put a file and its weights in their places, and report them."""
+        with self._reported(item.source):
             for weights in fetched.external:
                 path = self._placed(weights.location, weights.fetched, stored=True)
                 self._finished(weights.source, weights.fetched, path)
@@ -163,20 +234,18 @@ class _Many:
         except OSError as error:
             self._failed(source, from_os_error(error))
 
-    def _is_in_place(self, item: _Item) -> bool:
-        """Return whether the output directory already has the pinned bytes, whatever the cache has."""
+    def _in_place(self, item: _Item) -> Optional[Fetched]:
+        """Return the file in the output directory if it already has the pinned bytes, whatever the cache has."""
         target = self._output / item.name if self._output is not None else None
         if target is None or item.sha256 is None or not target.is_file():
-            return False
+            return None
         kept = self._store.find(item.sha256, item.name)
         linked = kept is not None and os.path.samefile(str(kept.blob), str(target))
         if not linked and sha256_file(target) != item.sha256:
-            return False
+            return None
         if item.source.path is None and external_data.locations(target):
-            return False  # its weights have to be in place, too
-        fetched = Fetched(target, target.stat().st_size, FileDigest(item.sha256), pinned=True, promised="manifest")
-        self._finished(item.source, fetched, target)
-        return True
+            return None  # its weights have to be in place, too
+        return Fetched(target, target.stat().st_size, FileDigest(item.sha256), pinned=True, promised="manifest")
 
     def _placed(self, name: str, fetched: Fetched, *, stored: bool) -> Path:
         """Put a file in its place in the output directory, unless another one took it in this call.
@@ -193,7 +262,8 @@ class _Many:
             taken = self._taken.setdefault(target, fetched.digest.result())
         if taken != fetched.digest.result():
             raise FetchError("output-name-taken", f"two different files would be {name} in {self._output}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if "/" in name:
+            target.parent.mkdir(parents=True, exist_ok=True)
         return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
 
     def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
-from ..contract.pins import NO_PINS, Pins
+from ..contract.fetch import NO_PINS, Pins
 from ..errors import FetchError
 from ..sources.body import Promise, Remote
 from .content_store import Store, Stored, key_of

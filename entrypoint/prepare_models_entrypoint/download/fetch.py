@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
 from .. import sources
-from ..contract.connection import Connection
+from ..contract.fetch import NO_PINS, Connection, Pins
 from ..contract.files import sha256_file
-from ..contract.pins import NO_PINS, Pins
 from ..contract.source import Source, at_revision
 from ..errors import FetchError
 from ..sources.access import Access, access_of

@@ -45,10 +45,9 @@ class Sources:
         with self._guard:
             self._read_on()
             line = self._lines.get(key)
-        try:
-            return schema.read(FetchRecord, schema.loads(line or b""), self._file)
-        except ContractError:
-            return None
+        with contextlib.suppress(ContractError):
+            return None if line is None else schema.read(FetchRecord, schema.loads(line), self._file)
+        return None
 
     def remember(self, key: str, known: FetchRecord) -> None:
         """Record which content a source had."""

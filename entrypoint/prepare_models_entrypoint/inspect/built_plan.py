@@ -44,12 +44,8 @@ class Inspected:
 def inspect(plan: Path, network: Sequence[Binding], runtime: RuntimeInfo, work_dir: Path, model: ModelJob) -> Inspected:
     """Read the plan's header, and its bindings from the engine if a GPU can load it, else from the network.
 
-    Args:
-        plan: the built plan file.
-        network: bindings of the network definition that it was built from.
-        runtime: backend and GPU of this environment.
-        work_dir: private directory for the files of the child process.
-        model: what it was built from, with its plugins.
+    ``network``: bindings of the network definition that the plan was built from. ``work_dir``: private directory for
+    the files of the child process.
     """
     header = read_header(plan)
     warnings: List[WarningInfo] = []
@@ -89,11 +85,8 @@ def partly_unknown(answer: Answer) -> List[WarningInfo]:
 def load_engine(plan: Path, work_dir: Path, *, model: Optional[ModelJob], module: str) -> "tuple[Answer, int]":
     """Return what the engine reports, or ``why_not``, and the peak memory in bytes of the process that loaded it.
 
-    Args:
-        plan: the plan file.
-        work_dir: private directory for the files of the child process.
-        model: what it was built from; None for a foreign engine, of which no code is run.
-        module: name of the TensorRT module that loads it.
+    ``work_dir``: private directory for the files of the child process. ``model``: what the plan was built from; None
+    for a foreign engine, of which no code is run. ``module``: the TensorRT module that loads it.
     """
     request, result, log = (work_dir / name for name in ("inspect.json", "inspect-result.json", "inspect.log"))
     settings = model.to_dict() if model else None

@@ -67,6 +67,10 @@ def _read(plan: str, model: Optional[ModelJob]) -> Answer:
             unknown.append(f"{what}: {error}")
             return None
 
+    def nameless() -> List[Layer]:
+        count = engine.num_layers
+        return [Layer(name=f"layer {index}", type="unknown", precision=None, outputs=[]) for index in range(count)]
+
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     layers = part("layers", lambda: _layers(engine))
     return Answer(
@@ -77,7 +81,7 @@ def _read(plan: str, model: Optional[ModelJob]) -> Answer:
             name=part("name", lambda: str(engine.name)) or "",
             device_memory_bytes=part("memory", lambda: engine_loading.memory_of(engine)),
             streamable_weights_bytes=part("weights", lambda: getattr(engine, "streamable_weights_size", None)),
-            layers=layer_info.layers(layers) or part("layers", lambda: _nameless(engine.num_layers)) or [],
+            layers=layer_info.layers(layers) or part("layers", nameless) or [],
         ),
         unknown=unknown,
         why_not=None,
@@ -87,10 +91,6 @@ def _read(plan: str, model: Optional[ModelJob]) -> Answer:
 def not_loaded(why: Optional[str]) -> Answer:
     """Return the answer for an engine that doesn't load."""
     return Answer(io=[], layers=None, details=None, unknown=[], why_not=why)
-
-
-def _nameless(count: int) -> List[Layer]:
-    return [Layer(name=f"layer {number}", type="unknown", precision=None, outputs=[]) for number in range(count)]
 
 
 def _layers(engine: trt.ICudaEngine) -> object:

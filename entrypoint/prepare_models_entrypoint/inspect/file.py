@@ -11,11 +11,14 @@ from typing import List, Optional, Sequence
 
 from ..contract import converters, other_formats
 from ..contract.companions import PLAN, PLAN_ENDINGS, is_provisioned
-from ..converters import decrypting, etlt
-from ..errors import InspectError, StageError
-from . import onnx_model, plan_file
+from ..converters import etlt
+from ..errors import InspectError, StageError, missing
+from ..onnx_graph import whole_file
+from . import plan_file
 from .header import MAGIC
-from .isolated import Document, read_apart, unreadable
+from .isolated import Document, Tell, read_apart, unreadable
+
+_LARGEST = (2 << 30) - 1  # protobuf's limit for one message
 
 
 def describe_all(
@@ -23,15 +26,11 @@ def describe_all(
 ) -> List[Document]:
     """Return a document for each file, see ``describe``."""
     if sum(file.suffix.lower() == ".onnx" for file in files) > 1:
-        _load_onnx_once()
+        # Import onnx here once for the forked processes that read the files; without threads, because they are forks.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        with contextlib.suppress(ImportError):
+            import onnx.shape_inference  # noqa: F401  # for the forks that come
     return [describe(file, key_file, layers=layers, weights=weights) for file in files]
-
-
-def _load_onnx_once() -> None:
-    """Import onnx here once for the forked processes that read the files; without threads, because they are forks."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    with contextlib.suppress(ImportError):
-        import onnx.shape_inference  # noqa: F401  # for the forks that come
 
 
 def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False) -> Document:
@@ -39,11 +38,7 @@ def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = Fals
 
     ``io`` is None if inputs and outputs can't be read from this file, and ``note`` says why.
 
-    Args:
-        file: a model file, or a directory of models.
-        key_file: file with the key of an .etlt.
-        layers: list the layers.
-        weights: list the weights.
+    ``file``: a model file, or a directory of models. ``key_file``: file with the key of an .etlt.
     """
     document: Document = {
         "file": str(file),
@@ -116,12 +111,32 @@ def _etlt(file: Path, key_file: Optional[Path], *, layers: bool, weights: bool) 
         return {**answer, "note": "encrypted; with --key-file its inputs and outputs are shown"}
     with tempfile.TemporaryDirectory() as private:
         plain = Path(private) / "model.onnx"
-        decrypting.decrypt(file, key_file, plain)
+        etlt.decrypt(file, key_file, plain)
         return {**_onnx(plain, layers=layers, weights=weights), **answer}
 
 
 def _onnx(file: Path, *, layers: bool, weights: bool) -> Document:
-    document = read_apart(lambda tell: onnx_model.read(file, tell, layers=layers, weights=weights), file)
+    def read(tell: Tell) -> None:
+        _check_onnx(file)
+        try:
+            from . import onnx_model
+        except ImportError as error:
+            raise missing(InspectError, "reading ONNX", "inspect", error) from error
+        onnx_model.read(file, tell, layers=layers, weights=weights)
+
+    document = read_apart(read, file)
     if document.get("died"):
         document["note"] = f"{document['note']}: the process {document.pop('died')}"
     return document
+
+
+def _check_onnx(file: Path) -> None:
+    size = file.stat().st_size
+    if not size:
+        raise InspectError("source-not-a-model", f"{file.name} is empty", hint="download or export it again")
+    whole_file.check(file)
+    if size > _LARGEST:
+        raise InspectError(
+            "onnx-too-large",
+            f"{file.name} has {size} bytes; protobuf, and with it every reader of ONNX, stops at {_LARGEST}",
+        )

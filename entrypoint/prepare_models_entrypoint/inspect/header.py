@@ -73,7 +73,7 @@ def read_header(path: Path) -> Header:
     return {
         "format": "tensorrt_rtx",
         "version": version,
-        "compute_capabilities": _capabilities(mask),
+        "compute_capabilities": [name for bit, name in _CAPABILITIES.items() if mask & bit],
         "and_later": bool(mask & _LATER),
         "weights_bytes": weights,
     }
@@ -138,7 +138,3 @@ def _no_plan(path: Path, head: bytes, size: int, before: Optional[Preamble]) -> 
         f"{path.name} is not a TensorRT plan: {size} bytes, starting with {head[:4].hex() or 'nothing'}",
         hint="which file is this? Plans of TensorRT start with 'ftrt' (up to 8.5: 'ptrt'), of TensorRT-RTX with 'vtrt'",
     )
-
-
-def _capabilities(mask: int) -> List[str]:
-    return [name for bit, name in _CAPABILITIES.items() if mask & bit]

@@ -27,10 +27,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
 
     If its process died after reporting something, the document's ``died`` says how.
 
-    Args:
-        read: the reader; it may call its argument more than once.
-        file: what it reads; its process can open only this and the weights that the file names.
-        timeout_s: seconds after which the process is killed.
+    ``read`` may call its argument more than once; its process can open only ``file`` and the weights that this names.
 
     Raises:
         InspectError: the process died before it reported anything, or ``read`` raised this.

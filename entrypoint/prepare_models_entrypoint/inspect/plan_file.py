@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, TypedDict
 
 from ..contract import report, runtime
-from ..contract.backends import loader
-from ..contract.environment import RuntimeInfo
+from ..contract.backends import PRODUCTS, loader, loads_compatible_alone
+from ..contract.environment import BackendInfo, RuntimeInfo
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ModelReport, ProfileShapes
-from . import compatibility
 from .built_plan import load_engine, partly_unknown
-from .header import read_header
+from .header import Header, read_header
 from .isolated import Document
 
 
@@ -26,11 +25,11 @@ def describe(file: Path, *, layers: bool, here: Optional[RuntimeInfo] = None) ->
     header = read_header(file)
     record = read_record(file)
     here = here or runtime.probe()
-    document: Document = {"format": "plan", "header": header, **compatibility.judge(header, record, here)}
+    document: Document = {"format": "plan", "header": header, **judge(header, record, here)}
     document.update(_from_record(record))
     module = loader(here, header["format"])
     if here["gpu"] is not None and module is not None:
-        _load(file, document, record, here, module["name"])
+        _load(file, document, module["name"])
     if document["io"] is None:
         document["note"] = (
             "a plan reveals its bindings only on a GPU that can load it, "
@@ -61,13 +60,13 @@ def _from_record(record: Optional[ModelReport]) -> Document:
     return {**{key: known.get(key) for key in keys}, "warnings": known.get("warnings", []), "note": None}
 
 
-def _load(file: Path, document: Document, record: Optional[ModelReport], here: RuntimeInfo, module: str) -> None:
+def _load(file: Path, document: Document, module: str) -> None:
     """Load the engine in a separate process and take from it everything that it reports."""
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
         answer, _ = load_engine(file, Path(private), model=None, module=module)
     if answer["why_not"] is not None:
         document["runs_here"] = False
-        document["told"] = compatibility.explain(document["header"], record, here, answer["why_not"])
+        document["told"] += f". The runtime says: {answer['why_not']}"
         return
     document["warnings"] = [*document["warnings"], *partly_unknown(answer)]
     document.update(runs_here=True, io=answer["io"], details=answer["details"], profiles=_profiles(answer["io"]))
@@ -77,3 +76,74 @@ def _profiles(io: List[Binding]) -> List[Dict[str, ProfileShapes]]:
     inputs = [binding for binding in io if binding["mode"] == "input"]
     count = max((len(binding["profiles"]) for binding in inputs), default=0)
     return [{binding["name"]: binding["profiles"][index] for binding in inputs} for index in range(count)]
+
+
+class RunsHere(TypedDict):
+    """``runs_here``: True, False, or None if this machine can't tell. ``told``: the reason, in a sentence."""
+
+    runs_here: Optional[bool]
+    told: str
+
+
+def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> RunsHere:
+    """Compare what an engine was built by and for with this machine, before it is loaded.
+
+    ``record``: the report that was written with it, if there is one.
+    """
+    module = loader(runtime, header["format"])
+    text = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
+    if runtime["gpu"] is None or not (module or runtime["backend"]):
+        return RunsHere(runs_here=None, told=text)
+    if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
+        return RunsHere(runs_here=False, told=text)
+    wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
+    later = bool(header.get("and_later")) and _number(found) > max(map(_number, wanted or [found]))
+    if wanted is not None and not (found in wanted or later):
+        return RunsHere(runs_here=False, told=text)
+    if loads_compatible_alone(module["name"]) and not _compatible(record):
+        return RunsHere(runs_here=None, told=text)
+    built, own = (tuple(version.split("."))[:3] for version in (header["version"], module["version"]))
+    return RunsHere(runs_here=True if built == own else None, told=text)  # others load a version-compatible engine
+
+
+def _built(header: Header, record: Optional[ModelReport]) -> str:
+    target = _target(header, record)
+    by = f"built by {PRODUCTS[header['format']]} {header['version']}"
+    if target is None:
+        return f"{by} for a GPU that neither the plan nor a record next to it names"
+    later = " and later" if header.get("and_later") else ""
+    return f"{by} for {', '.join(sm(capability) for capability in target)}{later}"
+
+
+def _compatible(record: Optional[ModelReport]) -> Optional[bool]:
+    """Return whether an engine was built version compatible; None if no record says so."""
+    identity = record.get("identity") if record is not None else None
+    builder = identity.get("builder") if isinstance(identity, dict) else None
+    return builder.get("version_compatible") is True if isinstance(builder, dict) else None
+
+
+def _here(runtime: RuntimeInfo, backend: Optional[BackendInfo]) -> str:
+    gpu = runtime["gpu"]
+    device = f"has {sm(gpu['compute_capability'])}" if gpu else f"has no GPU ({runtime['gpu_reason']})"
+    module = f"{PRODUCTS[backend['name']]} {backend['version']}" if backend else "no TensorRT"
+    alone = (
+        ", which loads only version-compatible engines" if backend and loads_compatible_alone(backend["name"]) else ""
+    )
+    return f"this machine {device} and {module}{alone}"
+
+
+def sm(capability: str) -> str:
+    """Return a compute capability as NVIDIA's tools write it: 8.7 is sm_87."""
+    return f"sm_{capability.replace('.', '')}"
+
+
+def _target(header: Header, record: Optional[ModelReport]) -> "Optional[list[str]]":
+    if header.get("compute_capabilities"):
+        return list(header["compute_capabilities"])
+    built_in = record["runtime"] if record is not None else None
+    gpu = built_in["gpu"] if built_in is not None else None
+    return [gpu["compute_capability"]] if gpu else None
+
+
+def _number(capability: str) -> "tuple[int, ...]":
+    return tuple(int(part) for part in capability.split(".") if part.isdigit())

@@ -5,9 +5,11 @@ per-user installations, and ``-P`` exists only since Python 3.11. With a script,
 one: this directory, which contains nothing else.
 """
 
+import gc
 import os
 import sys
 
+gc.set_threshold(50_000)  # or modules are searched for garbage dozens of times while they are imported
 _HERE = os.path.dirname(os.path.abspath(__file__))
 if sys.path[0] == _HERE:  # not under PYTHONSAFEPATH
     del sys.path[0]

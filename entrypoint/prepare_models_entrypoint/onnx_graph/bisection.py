@@ -39,14 +39,17 @@ def expected(errors: Sequence[float], tolerable: float) -> int:
     return len(errors) - int(np.searchsorted(squares, tolerable**2, side="right"))
 
 
-def fewest(low: int, most: int, is_enough: Callable[[int], bool]) -> int:
-    """Return the smallest number above ``low`` that is enough; ``most`` if no smaller one is."""
+def fewest(low: int, most: int, is_enough: Callable[[int], bool], *, goes_on: Callable[[], bool] = lambda: True) -> int:
+    """Return the smallest number above ``low`` that is enough; ``most`` if no smaller one is.
+
+    ``goes_on``: whether to look for smaller ones than the first that is enough.
+    """
     step, high = 1, low + 1
     while high < most and not is_enough(high):
         step *= 2
         low, high = high, high + step
     high = min(high, most)
-    while high - low > 1:
+    while high - low > 1 and goes_on():
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high

@@ -14,8 +14,7 @@ from onnx import ModelProto, helper
 from ..contract.files import write_atomic
 from ..contract.job import ModelJob
 from ..contract.precision import AUTO
-from ..contract.samples import CALIBRATION_METHODS, CalibrationConfig
-from ..contract.verification import VerifyConfig
+from ..contract.verification import CALIBRATION_METHODS, CalibrationConfig, VerifyConfig
 from ..converters import profiles
 from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
@@ -36,6 +35,7 @@ _FIRST, _MOST = 16, 512  # nodes of a segment
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 6, 12, 6e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
 _NEAR = 0.35  # of what a verification allows: other samples err more, and the rest of the model is rounded, too
+_SHOWN = 5
 _LEAST_SHARE = 0.1  # of the activations that int8 could have
 
 
@@ -66,42 +66,45 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
             sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), len(paths)
         )
         scales = measured.scales()
-        if not any(any(found.values()) for found in scales.values()):
+        if not any(any(found.seen.values()) for found in scales.values()):
             raise _all_zero(config.images)
-        progress("try int8", 0, 0)
-        found = _searched(measured, scales, job)
+        found = _searched(measured, scales, job, lambda done, most: progress("try int8", done, most))
     except runners.runtime_errors() as error:
         raise _impossible(str(error)) from None
-    left_out = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in found.left_out.items()}
-    _check_share(found, left_out, allow_fallback=job.allow_fallback)
-    kept = {name: scale for name, scale in scales[found.method].items() if name not in left_out}
+    _check_share(found, allow_fallback=job.allow_fallback)
+    kept = {name: scale for name, scale in scales[found.method].seen.items() if name not in found.left_out}
     write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[found.method]))
     made = calibration_cache.read(target, "the cache made from samples")
-    return replace(made, method=found.method, unusable={**made.unusable, **left_out})
+    return replace(made, method=found.method, unusable={**made.unusable, **found.left_out})
 
 
-def _searched(measured: "_Measured", scales: Mapping[str, Mapping[str, float]], job: ModelJob) -> harm.Harm:
+def _searched(
+    measured: "_Measured", scales: Mapping[str, harm.Scales], job: ModelJob, progress: harm.Progress
+) -> harm.Harm:
     config = job.judged or VerifyConfig()
-    judged = judge(config, "int8", near=_NEAR)
+    judges = judge(config, "int8", near=_NEAR), judge(config, "int8")
     tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
     kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
     return harm.search(
-        measured.model, scales, measured.samples(), lambda pairs: not judged(pairs).doubtful,
+        measured.model, scales, measured.samples(), lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
         keep=kept, tolerable=tolerable,
     )  # fmt: skip
 
 
-def _check_share(found: harm.Harm, left_out: Mapping[str, str], *, allow_fallback: bool) -> None:
+def _check_share(found: harm.Harm, *, allow_fallback: bool) -> None:
     """Refuse int8 if too few of a model's activations get it."""
-    enough = found.right and found.served >= _LEAST_SHARE * found.tried
-    if enough or not found.tried or (found.right and found.served and allow_fallback):
+    tried, served = found.readers, found.served
+    least = 1 if allow_fallback else max(1, math.ceil(_LEAST_SHARE * len(tried)))
+    if not tried or len(served) >= least:
         return
-    shown = ", ".join(f"{name} ({why})" for name, why in list(left_out.items())[:5])
-    staying = f"{found.tried - found.served} of {found.tried} activations" if found.right else "everything"
+    worst = [f"{name}, read by {tried[name][0]} ({why})" for name, why in list(found.left_out.items())[:_SHOWN]]
+    those = f" (read by {', '.join(tried[name][0] for name in served[:_SHOWN])})" if served else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"for the outputs to be right on the samples, {staying} would have to stay out of int8; worst are {shown}",
-        hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs will do",
+        f"{len(served)} of {len(tried)} activations can be int8{those} for the outputs to be right on the samples; "
+        f"these harm most: {'; '.join(worst)}",
+        hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs will do"
+        + (", or allow_fallback: true if so little int8 will" if served else ""),
     )
 
 
@@ -174,10 +177,14 @@ class _Measured:
                 self.values += value.size
                 self.sizes[name] = value.size
 
-    def scales(self) -> Dict[str, Dict[str, float]]:
-        """Return the scale of each tensor, for each method."""
+    def scales(self) -> Dict[str, harm.Scales]:
+        """Return the scales of each method."""
         ranges = {name: seen for name, seen in self._ranges.items() if _is_writable(name)}
-        return {method: {name: amax(seen, method) / 127 for name, seen in ranges.items()} for method in self.methods}
+        without = {name: seen.without / 127 for name, seen in ranges.items()}
+        return {
+            method: harm.Scales({name: amax(seen, method) / 127 for name, seen in ranges.items()}, without)
+            for method in self.methods
+        }
 
 
 class _Observed:

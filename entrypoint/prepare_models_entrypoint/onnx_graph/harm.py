@@ -1,34 +1,51 @@
 """Which activations int8 harms: those that must not be int8 for the outputs to be right on the samples.
 
 If the outputs move too far with all of them in int8, each is tried alone. Squares of such errors add up, so those that
-harm most, relative to the computation that they bring into int8, are left out until the outputs are right. Outputs that
-saturate are also compared before that: a few samples often leave them near 0, whatever int8 does.
+harm most, relative to the computation that they bring into int8, are left out until the outputs are right: also where
+scales lack room for one sample's largest values, as other samples will exceed them. Outputs that saturate are also
+compared before that: a few samples often leave them near 0, whatever int8 does.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import AbstractSet, Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import bisection, graph, quantize, saturation, types
+from . import bisection, graph, quantize, saturation, states, types
 from .layers import Finder, Layer
 from .segments import Segments, Values
 
-# Limit of values that all runs with a few int8 activations compute in total: about a minute on two cores.
-_MOST_VALUES = 1e10
+# Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
+# it is spent, no smaller number of activations to leave out is looked for.
+_MOST_VALUES = 5e10
 # Samples for each of these runs: more if they are quick, as one sample shows what another (silence, say) hides.
 _FEWEST_TRIED, _MOST_TRIED, _QUICK_VALUES = 2, 8, 1e9
 TOLERABLE = 0.07  # error over an output's deviation. Few samples may meet thresholds of single values by chance
 _MANY = 0.5  # of the activations: where so many are left out, those that harm most go first, whatever they compute
+_CLEARLY = 0.8  # of its range: an activation reaches that much on all samples but one
 _BETTER = 0.8  # of the error with the first choice of scales, for another to be taken
 
 Feeds = Sequence[Mapping[str, Any]]
-# Returns whether outputs of the samples are near enough to those of the source.
-IsRight = Callable[[Sequence[Tuple[Values, Values]]], bool]
+# Returns whether outputs are near enough to those of the source: as near as on samples that the scales hold, or (True)
+# as near as on others.
+IsRight = Callable[[Sequence[Tuple[Values, Values]], bool], bool]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Scales by activation. seen: what a method makes of all samples.
+
+    without: of the largest magnitude on all samples but one, that with the largest of all. With these, each activation
+    saturates there as it would on a sample that was never seen.
+    """
+
+    seen: Mapping[str, float]
+    without: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -46,122 +63,151 @@ class Samples:
 
 @dataclass(frozen=True)
 class Harm:
-    """left_out: activations that don't become int8, with how far each alone moves an output, over its deviation.
+    """left_out: activations that don't become int8, with the reason; the worst is the first.
 
-    method: of the chosen scales. right: whether the outputs are right. tried, served: activations that could be int8,
-    and those that are.
+    method: of the chosen scales. readers: by activation that could be int8, the nodes that read it.
     """
 
     method: str
-    left_out: Mapping[str, float]
-    right: bool
-    tried: int
-    served: int
+    left_out: Mapping[str, str]
+    readers: Mapping[str, Sequence[str]]
+
+    @property
+    def served(self) -> List[str]:
+        """The activations that become int8."""
+        return [name for name in self.readers if name not in self.left_out]
 
 
 def search(
-    model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight, *,
+    model: ModelProto, scales: Mapping[str, Scales], samples: Samples, is_right: IsRight, progress: Progress, *,
     keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE,
 ) -> Harm:  # fmt: skip
     """Return which scales are best, and what must not become int8.
 
     Args:
         model: fp32, as ``prepare`` returns it, batch normalization folded. It is not modified.
-        scales: float32 scale by name of activation, for each method; the first method is used unless another is
-        clearly better.
+        scales: for each method; the first method is used unless another is clearly better.
         samples: what the model is run on.
         is_right: judges pairs of outputs: the model's, and those with int8.
+        progress: called with the runs done, and about how many there are at most.
         keep: names of nodes that don't become int8 in any case.
         tolerable: the root of the mean squared error that an output may have, over its deviation.
     """
-    return _Search(model, scales, samples, is_right, keep, tolerable).run()
+    runs = _Runs(int(_MOST_VALUES / max(1.0, samples.values)), progress)
+    makers = states.makers(model, samples.search[0])
+    variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
+    method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
+    moving = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in alone.items()}
+    return Harm(method, {**moving, **variants[method].fixed}, variants[method].readers)
 
 
-@dataclass(frozen=True)
-class _Answered:
-    """Samples with the outputs of the source."""
+class _Runs:
+    """Counts runs of the model. most: about how many there may be."""
+
+    def __init__(self, most: int, progress: Progress) -> None:
+        self.most, self._progress, self._done = most, progress, 0
+
+    def add(self) -> None:
+        self._done += 1
+        self._progress(min(self._done, self.most), self.most)
+
+    def left(self) -> int:
+        return max(0, self.most - self._done)
+
+
+class _Stage(NamedTuple):
+    """Samples with the outputs of the source, and whether activations saturate on them as on unseen ones."""
 
     feeds: Feeds
     right: Sequence[Values]
+    unseen: bool
 
 
 class _Search:
-    def __init__(  # noqa: PLR0917  # what ``search`` is given
-        self, model: ModelProto, scales: Mapping[str, Mapping[str, float]], samples: Samples, is_right: IsRight,
-        keep: AbstractSet[str], tolerable: float,
-    ) -> None:  # fmt: skip
-        self._samples, self._is_right, self._tolerable = samples, is_right, tolerable
-        self._outputs = [value.name for value in model.graph.output]
-        self._variants = {method: _Variants(model, found, keep) for method, found in scales.items()}
-        plain = next(iter(self._variants.values()))
-        self._settling = _Answered(samples.search, plain.run(samples.search, ()))
-        self._judging = _Answered(samples.judged, plain.run(samples.judged, ()))
-        self._moved = _Deviations([*self._settling.right, *self._judging.right]).moved
+    def __init__(
+        self, variants: Mapping[str, "_Variants"], samples: Samples, is_right: IsRight, tolerable: float, runs: _Runs
+    ) -> None:
+        self._variants, self._samples, self._is_right, self._tolerable = variants, samples, is_right, tolerable
+        self._runs, self._chosen = runs, next(iter(variants.values()))
+        self._outputs = self._chosen.outputs
+        settling, judging = (self._chosen.run(feeds, ()) for feeds in (samples.search, samples.judged))
+        both = [*samples.search, *samples.judged], [*settling, *judging]
+        self._stages = (
+            _Stage(samples.search, settling, unseen=False), _Stage(samples.judged, judging, unseen=False),
+            _Stage(*both, unseen=True),
+        )  # fmt: skip
+        self._moved = _Deviations(both[1]).moved
+        self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
-    def run(self) -> Harm:
-        method, right = self._best()
-        variants = self._variants[method]
-        names = variants.names
-        if not names or (right and self._holds(variants, (), self._judging)):
-            return Harm(method, {}, right=True, tried=len(names), served=len(names))
-        alone = self._alone(variants)
-        costs = variants.costs(self._samples.sizes)
-        left_out = self._fewest(variants, alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
-        if len(left_out) > _MANY * len(names):
-            others = self._fewest(variants, alone, sorted(names, key=lambda name: -alone[name]))
-            left_out = min(left_out, others, key=len)
-        told, served = {name: alone[name] for name in left_out}, len(names) - len(left_out)
-        return Harm(method, told, right=served > 0, tried=len(names), served=served)
+    def run(self) -> Tuple[str, Dict[str, float]]:
+        """Return the method, and what is left out, the worst first, with how far each alone moves an output."""
+        method, self._known[frozenset(), 0] = self._best()
+        self._chosen = self._variants[method]
+        names = self._chosen.names
+        if not names or self._holds_all(()):
+            return method, {}
+        alone, costs = self._alone(), self._chosen.costs(self._samples.sizes)
+        left_out = self._fewest(alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
+        by_harm = sorted(names, key=lambda name: -alone[name])
+        if len(left_out) > _MANY * len(names) and self._runs.left():
+            left_out = min(left_out, self._fewest(alone, by_harm), key=len)
+        return method, {name: alone[name] for name in by_harm if name in set(left_out)}
 
-    def _fewest(self, variants: "_Variants", alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
+    def _fewest(self, alone: Mapping[str, float], worst: Sequence[str]) -> Sequence[str]:
         """Return the activations, from the worst on, without which the outputs are right."""
         expected = bisection.expected([alone[name] for name in worst], self._tolerable)
-        count = bisection.fewest(
-            max(0, expected - 1), len(worst), lambda number: self._holds(variants, worst[:number], self._settling)
-        )
-        if count < len(worst) and not self._holds(variants, worst[:count], self._judging):
-            count = bisection.fewest(count, len(worst), lambda number: self._holds_all(variants, worst[:number]))
+        count = self._smallest(max(0, expected - 1), len(worst), lambda number: self._holds(worst[:number], 0))
+        if count < len(worst) and not self._holds_all(worst[:count]):
+            count = self._smallest(count, len(worst), lambda number: self._holds_all(worst[:number]))
         return worst[:count]
+
+    def _smallest(self, low: int, most: int, is_enough: Callable[[int], bool]) -> int:
+        return bisection.fewest(low, most, is_enough, goes_on=lambda: bool(self._runs.left()))
 
     def _best(self) -> Tuple[str, bool]:
         """Return the method with the best outputs, and whether these are near enough to the source's."""
-        feeds, right = self._settling.feeds, self._settling.right
-        found: Dict[str, Tuple[float, bool]] = {}
+        on, found = self._stages[0], {}
         for method, variants in self._variants.items():
-            outputs = variants.run(feeds, variants.names)
-            found[method] = self._moved(right, outputs), self._are_right(right, outputs)
+            outputs = variants.run(on.feeds, variants.names)
+            found[method] = self._moved(on.right, outputs), self._are_right(on, outputs)
         first = next(iter(found))
         best = min(found, key=lambda method: found[method][0])
         chosen = best if found[best][0] < _BETTER * found[first][0] else first
         return chosen, found[chosen][1]
 
-    def _holds(self, variants: "_Variants", left_out: Sequence[str], on: "_Answered") -> bool:
-        """Return whether the outputs are right with some activations left out of int8."""
-        if not on.feeds:
-            return True
-        active = [name for name in variants.names if name not in set(left_out)]
-        return self._are_right(on.right, variants.run(on.feeds, active))
+    def _holds_all(self, left_out: Sequence[str]) -> bool:
+        return all(self._holds(left_out, place) for place in range(len(self._stages)))
 
-    def _are_right(self, right: Sequence[Values], outputs: Sequence[Values]) -> bool:
-        if self._moved(right, outputs) > self._tolerable:
+    def _holds(self, left_out: Sequence[str], place: int) -> bool:
+        """Return whether the outputs of a stage are right with some activations left out of int8."""
+        key, on = (frozenset(left_out), place), self._stages[place]
+        if on.feeds and key not in self._known:
+            active = [name for name in self._chosen.names if name not in key[0]]
+            self._known[key] = self._are_right(on, self._chosen.run(on.feeds, active, unseen=on.unseen))
+        return self._known.get(key, True)
+
+    def _are_right(self, on: _Stage, outputs: Sequence[Values]) -> bool:
+        if self._moved(on.right, outputs) > self._tolerable:
             return False
-        return self._is_right([(self._own(a), self._own(b)) for a, b in zip(right, outputs)])
+        return self._is_right([(self._own(a), self._own(b)) for a, b in zip(on.right, outputs)], on.unseen)
 
     def _own(self, values: Values) -> Values:
         """Return the outputs that the model declares."""
         return {name: values[name] for name in self._outputs}
 
-    def _holds_all(self, variants: "_Variants", left_out: Sequence[str]) -> bool:
-        return all(self._holds(variants, left_out, on) for on in (self._settling, self._judging))
-
-    def _alone(self, variants: "_Variants") -> Dict[str, float]:
-        """Return how far each activation moves an output when it alone is int8."""
-        names, runs = variants.names, int(_MOST_VALUES / max(1.0, self._samples.values))
+    def _alone(self) -> Dict[str, float]:
+        """Return how far each activation moves an output when it alone is int8, on unseen samples if that is more."""
+        names, runs, on = self._chosen.names, self._runs.left() // 3, self._stages[0]
         quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
         wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
-        tried = max(1, min(wanted, len(self._settling.feeds), runs // len(names)))
-        feeds, right = self._settling.feeds[:tried], self._settling.right[:tried]
-        return bisection.alone(names, runs, lambda group: self._moved(right, variants.run(feeds, group)))
+        tried = max(1, min(wanted, len(on.feeds), runs // len(names)))
+
+        def moved(group: Sequence[str]) -> float:
+            forms = (False, True) if self._chosen.exceeded.intersection(group) else (False,)
+            found = [self._chosen.run(on.feeds[:tried], group, unseen=unseen) for unseen in forms]
+            return max(self._moved(on.right[:tried], outputs) for outputs in found)
+
+        return bisection.alone(names, runs, moved)
 
 
 class _Deviations:
@@ -204,25 +250,44 @@ def _is_float(value: Any) -> bool:
 
 
 class _Variants:
-    """A model with some of its activations in int8. names: those that can be int8, in the order of their layers."""
+    """A model with some of its activations in int8.
 
-    def __init__(self, model: ModelProto, scales: Mapping[str, float], keep: AbstractSet[str]) -> None:
-        self._model, self._scales, self._keep = model, scales, keep
+    readers: those that can be, in the order of their layers, with the nodes that read them. fixed: those of them that
+    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes.
+    """
+
+    def __init__(
+        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs
+    ) -> None:
+        self._model, self._keep, self._runs = model, keep, runs
+        self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
+        self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
         self._layers = list(Finder(types.of(model), keep).layers.values())
-        self.names = list(
-            dict.fromkeys(name for layer in self._layers for name in layer.activations() if name in scales)
-        )
+        self.readers: Dict[str, List[str]] = {}
+        for layer in self._layers:
+            for name in layer.activations():
+                if name in scales.seen:
+                    self.readers.setdefault(name, []).append(layer.node.name)
+        made = {name: makers[node] for name, nodes in self.readers.items() for node in nodes if node in makers}
+        self.fixed = {name: f"in the state {state!r} its errors of all runs add up" for name, state in made.items()}
+        self.names = [name for name in self.readers if name not in self.fixed]
+        seen, unseen = self._scales
+        self.exceeded = {name for name in self.names if unseen[name] < _CLEARLY * seen[name]}
 
-    def run(self, feeds: Feeds, active: Sequence[str]) -> List[Values]:
+    def run(self, feeds: Feeds, active: Sequence[str], *, unseen: bool = False) -> List[Values]:
         """Return each sample's outputs with these activations in int8, and the tensors behind those that saturate."""
         variant = ModelProto()
         variant.CopyFrom(self._model)
-        quantize.insert(variant, {name: self._scales[name] for name in active}, names=self._all, keep=self._keep)
+        scales = self._scales[unseen]
+        quantize.insert(variant, {name: scales[name] for name in active}, names=self._all, keep=self._keep)
         for name in sorted(self._looked_at):
             variant.graph.output.add(name=name).type.tensor_type.elem_type = TensorProto.FLOAT
-        segments = Segments(variant)
-        return [segments.run(feed) for feed in feeds]
+        segments, found = Segments(variant), []
+        for feed in feeds:
+            found.append(segments.run(feed))
+            self._runs.add()
+        return found
 
     def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
         """Return the cost of leaving out each activation: its share of layers plus its share of multiplications."""

@@ -10,11 +10,13 @@ import numpy as np
 from onnx import TensorProto
 
 from . import weights
-from .operators import COMPARISONS, GROWING, SHRINKING, STEEP
+from .operators import COMPARISONS, GROWING, SHRINKING, STEEP, named
 from .sites import Site
 from .values import INFINITE, LARGE, TINY, Misfit, Narrow, misfit
 
 _MODERATE = 64.0  # largest factor that is safe for values of usual size
+_BIASED = named("BatchNormalization Conv ConvTranspose Gemm InstanceNormalization LayerNormalization")
+_BIAS = (2, 3)  # its position, and that of the mean of a batch normalization
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
@@ -43,6 +45,7 @@ class _Search:
         for site in sites:
             for index, name in enumerate(site.node.input):
                 self.readers.setdefault(name, []).append((site, index))
+        self.products = {site.node.output[0] for site in sites if site.node.op_type in (*_BIASED, "MatMul")}
         self.verdicts: Dict[Tuple[int, str, bool], Optional[Misfit]] = {}
 
     def search(self) -> Hazards:
@@ -77,7 +80,7 @@ class _Search:
         return self.verdicts[key]
 
     def _judge(self, site: Site, index: int, name: str, found: Optional[Misfit]) -> None:
-        if found is None:
+        if found is None or (found.why == TINY and self._is_bias(site, index)):
             return
         operator = site.node.op_type
         if operator in COMPARISONS or (operator in ("Clip", "Max", "Min") and found.why != TINY):
@@ -91,6 +94,13 @@ class _Search:
         shrinks = (found.why == TINY) != (operator == "Div" and index == 1)
         if found.why != INFINITE:
             self._behind(site, abs(found.worst), large=not shrinks)
+
+    def _is_bias(self, site: Site, index: int) -> bool:
+        """Return whether a constant is a bias: beside products, tiny values are nothing. An epsilon is one number."""
+        if site.node.op_type != "Add":
+            return site.node.op_type in _BIASED and index in _BIAS
+        tensor = site.scope.constant(site.node.input[index])
+        return site.node.input[1 - index] in self.products and tensor is not None and weights.size(tensor) > 1
 
     def _keep(self, site: Site, reason: str) -> None:
         self.found.kept.setdefault(site.node.name, reason)

@@ -10,6 +10,7 @@ _BINS = 4096
 _LEVELS = 128  # levels of the magnitude: scales are symmetric
 _STRIDE = 16
 _PERCENTILE = 99.99
+_COUNTED = 1 << 18  # values of one sample: of twice as many, every third one is counted, as sizes are often even
 _EXACT = 2.0**-100  # between this and its inverse, float32 scales magnitudes by powers of two without loss
 
 
@@ -20,20 +21,27 @@ class Range:
     """
 
     def __init__(self, *, counted: bool) -> None:
-        self.most = 0.0
+        self.most = self._second = 0.0
         self.top = 0.0
         self.counts: Any = np.zeros(_BINS, np.int64) if counted else None
 
     def take(self, values: Any) -> None:
         """Add the values of one sample."""
-        magnitudes = np.abs(values.reshape(-1)).astype(np.float32, copy=False)
-        most = float(magnitudes.max(initial=0.0))
+        flat = values.reshape(-1)
+        most = _largest(flat)
         if not np.isfinite(most):
-            magnitudes = magnitudes[np.isfinite(magnitudes)]
-            most = float(magnitudes.max(initial=0.0))
+            flat = flat[np.isfinite(flat)]
+            most = _largest(flat)
+        self._second = max(self._second, min(self.most, most))
         self.most = max(self.most, most)
-        if self.counts is not None and magnitudes.size:
-            self._count(magnitudes, most)
+        if self.counts is not None and flat.size:
+            every = flat[:: flat.size // _COUNTED | 1]
+            self._count(np.abs(every).astype(np.float32, copy=False), most)
+
+    @property
+    def without(self) -> float:
+        """The largest magnitude without the sample that has ``most``; ``most`` if no other one has any."""
+        return self._second or self.most
 
     def _count(self, magnitudes: Any, most: float) -> None:
         if most > self.top:
@@ -53,6 +61,10 @@ class Range:
         self.counts = np.zeros(_BINS, np.int64)
         self.counts[: joined.size] = joined
         self.top = float(top)
+
+
+def _largest(values: Any) -> float:
+    return float(max(values.max(initial=0.0), -values.min(initial=0.0)))
 
 
 def amax(seen: Range, method: str) -> float:

@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
 
-from ..contract import external_data, skeleton, wire
+from ..contract import external_data, skeleton
 from ..contract.files import naming
 from ..errors import ConvertError
 from . import weights
@@ -23,6 +23,8 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # in ModelProto, GraphProto, TensorPr
 
 def load(path: Path) -> ModelProto:
     """Read a model. Large weights stay in their files; their tensors refer to these by absolute paths.
+
+    Small ones, such as the sizes of a Reshape, are read from wherever they are.
 
     Raises:
         ConvertError: it is not an ONNX model.
@@ -40,6 +42,8 @@ def load(path: Path) -> ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             location, offset, length = weights.range_of(tensor)
             weights.refer(tensor, external_data.resolve(path, location), offset, length)
+            if length < _SMALLEST_MAPPED:
+                weights.bring(tensor)
     for tensor in model.graph.initializer:
         if tensor.name in cut and not tensor.HasField("raw_data") and tensor.data_location != TensorProto.EXTERNAL:
             weights.refer(tensor, path, *cut[tensor.name])
@@ -82,15 +86,24 @@ def _is_large(tensor: TensorProto) -> bool:
 
 
 def without_weights(model: ModelProto, *, sized: bool = False) -> ModelProto:
-    """Return a copy whose large initializers are empty, for code that only checks a model's structure.
+    """Return a copy whose large tensors are empty, for code that only checks a model's structure.
 
     ``sized``: whether they keep their shapes, which ONNX's checker rejects and its inference needs.
     """
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
+    for tensor in _inner(shell):
+        empty(tensor, sized=sized)
     for tensor in large:
         shell.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims if sized else [0])
     return shell
+
+
+def empty(tensor: TensorProto, *, sized: bool = False) -> None:
+    """Take a tensor's reference to a file from it; see ``without_weights``."""
+    if tensor.data_location == TensorProto.EXTERNAL:
+        dims = tensor.dims if sized else [0]
+        tensor.CopyFrom(TensorProto(name=tensor.name, data_type=tensor.data_type, dims=dims))
 
 
 def _without(model: ModelProto, large: List[TensorProto]) -> ModelProto:
@@ -124,7 +137,7 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
     shell.ClearField("graph")
     with naming(path), open(str(path), "wb") as stream:
         stream.write(shell.SerializeToString())
-        stream.write(wire.prefix(_GRAPH, size))
+        stream.write(skeleton.prefix(_GRAPH, size))
         stream.write(graph)
         for head, tensor in zip(heads, large):
             stream.write(head)
@@ -134,8 +147,8 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
 def _initializer_head(tensor: TensorProto) -> bytes:
     """Return the bytes before an initializer's values."""
     length = weights.nbytes(tensor)
-    head: bytes = _head(tensor).SerializeToString() + wire.prefix(_RAW_DATA, length)
-    return wire.prefix(_INITIALIZER, len(head) + length) + head
+    head: bytes = _head(tensor).SerializeToString() + skeleton.prefix(_RAW_DATA, length)
+    return skeleton.prefix(_INITIALIZER, len(head) + length) + head
 
 
 def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> None:
@@ -177,10 +190,11 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
 def _of_nodes(nodes: "onnx.NodeProto") -> Iterator[TensorProto]:
     for node in nodes:
         for attribute in node.attribute:
-            yield from _of_attribute(attribute)
+            yield from of_attribute(attribute)
 
 
-def _of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
+def of_attribute(attribute: AttributeProto) -> Iterator[TensorProto]:
+    """Yield the tensors of an attribute, those in its graphs included."""
     if attribute.HasField("t"):
         yield attribute.t
     yield from attribute.tensors

@@ -16,7 +16,7 @@ from onnx import ModelProto
 
 from ..contract import extras
 from ..contract.job import ModelJob
-from ..contract.samples import CalibrationConfig
+from ..contract.verification import CalibrationConfig
 from ..errors import ConvertError
 from . import calibrate, model_file, sample_files
 

@@ -1,9 +1,9 @@
-"""Patterns that often overflow or cancel in fp16. Without samples they are kept in fp32 and reported."""
+"""Patterns that often overflow, cancel or flip in fp16. Without samples they are kept in fp32 and reported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -15,7 +15,11 @@ from .sites import Site
 _SINKS = named("Sqrt Log Reciprocal Pow Div ReduceLogSum")
 _PATH = MOVES | REDUCTIONS | named("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt")
 _ANGLES = MOVES | named("Add Sub Mul Div MatMul Einsum Cast")
-_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+_VALUES = (
+    MOVES | named("Abs Add Ceil Clip Div Exp Floor Log Max Min Mod Mul Neg Pow Relu Round Sigmoid Sqrt Sub Tanh")
+) - named("TopK")
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
+_SHAPING = named("Flatten Identity Reshape Squeeze Transpose Unsqueeze")
 _LONGEST = 10
 _LARGE_SCALE = 1000.0
 
@@ -31,8 +35,8 @@ class Precautions:
 def find(sites: Sequence[Site]) -> Precautions:
     """Return the patterns that look dangerous.
 
-    Kept are sums of squares up to their root or logarithm, and angles made from integers. What only samples can judge
-    (exp, pow, squares, large scales) is suspect.
+    Kept are sums of squares up to their root or logarithm, products of a tensor with itself, angles made from integers
+    or inputs, and what is made into integers. What only samples can judge (exp, pow, squares, large scales) is suspect.
     """
     return _Search(sites).search()
 
@@ -42,6 +46,7 @@ class _Search:
         self.sites = sites
         self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
         self.found = Precautions()
+        self.own_products: Set[str] = set()
 
     def search(self) -> Precautions:
         for site in self.sites:
@@ -52,7 +57,12 @@ class _Search:
                 start = 1 if operator == "Div" else 0
                 self._keep(site, self._paths(site, start), f"sum of squares up to {site.node.name!r}")
             elif operator in ("Sin", "Cos"):
-                self._keep(site, self._angles(site), f"angle of {site.node.name!r}, made from integers")
+                path, given = self._leading(site, _ANGLES)
+                self._keep(site, path if given else set(), f"angle of {site.node.name!r}, made from integers or inputs")
+            elif operator == "Cast" and site.scope.get(site.node.output[0]) in _INTEGERS:
+                path, _ = self._leading(site, _VALUES)
+                self._keep(site, path, f"{site.node.name!r} makes integers of it")
+            self._keep_own_product(site)
         for site in self.sites:
             if site.variables and site.node.name not in self.found.kept:
                 self._suspect(site)
@@ -88,21 +98,36 @@ class _Search:
         below = self.made.get(square.node.input[0])
         return {below.node.name} if below is not None and below.node.op_type in REDUCTIONS else set()
 
-    def _angles(self, sink: Site) -> Set[str]:
-        """Return the nodes between integers and an angle."""
+    def _leading(self, sink: Site, through: FrozenSet[str]) -> Tuple[Set[str], bool]:
+        """Return the nodes that lead to a sink through such operators, and whether integers or inputs do."""
         found: Set[str] = set()
         pending: List[Tuple[str, int]] = [(sink.node.input[0], _LONGEST)]
-        integers = False
+        given = False
         while pending:
             name, left = pending.pop()
             site = self.made.get(name)
-            if site is None or not left or site.node.op_type not in _ANGLES or site.node.name in found:
-                continue
-            source = site.scope.get(site.node.input[0])
-            integers = integers or (site.node.op_type == "Cast" and source in _INTEGERS)
-            found.add(site.node.name)
-            pending += [(each, left - 1) for each in site.node.input if each]
-        return found if integers else set()
+            if site is None:
+                given = given or sink.scope.constant(name) is None
+            elif left and site.node.op_type in through and site.node.name not in found:
+                given = given or (site.node.op_type == "Cast" and site.scope.get(site.node.input[0]) in _INTEGERS)
+                found.add(site.node.name)
+                pending += [(each, left - 1) for each in site.node.input if each]
+        return found, given
+
+    def _keep_own_product(self, site: Site) -> None:
+        """Keep a tensor times itself, as in a covariance, and what scales the sums."""
+        node: NodeProto = site.node
+        if node.op_type in ("MatMul", "Gemm") and self._moved(node.input[0]) == self._moved(node.input[1]):
+            self.found.kept[node.name] = "multiplies a tensor by itself"
+            self.own_products.update(node.output)
+        elif node.op_type in ("Div", "Mul", "Sqrt") and self.own_products & set(node.input):
+            self.found.kept[node.name] = "scales the product of a tensor with itself"
+
+    def _moved(self, name: str) -> str:
+        """Return the tensor whose values a tensor has, at other places."""
+        while name in self.made and self.made[name].node.op_type in _SHAPING:
+            name = self.made[name].node.input[0]
+        return name
 
     def _suspect(self, site: Site) -> None:
         node = site.node

@@ -14,7 +14,7 @@ from ..contract.job import ModelJob
 from ..contract.shapes import ShapeRange
 from ..converters import profiles
 from ..errors import ConvertError
-from . import graph, loops, model_file, spectra, squeezes
+from . import graph, loops, model_file, small_numbers, spectra, squeezes
 from .walk import graphs
 
 SPECTRUM = "computes a DFT or STFT, which loses its small values in less"
@@ -29,7 +29,7 @@ class Rescue:
     empty name, which parsers take for a size of 0. ranks: inputs without a rank, which parsers take for scalars.
     spectra: whether there are operators of ``spectra``. branches: whether there are If nodes that the manifest's sizes
     may decide. sparse: constants in sparse form. loops: whether there are Loop nodes without a trip count or condition.
-    squeezes: whether there are Squeeze nodes without axes, and dynamic sizes.
+    squeezes: whether there are Squeeze nodes without axes, and dynamic sizes. small: tensors of ``small_numbers``.
     """
 
     dimensions: Tuple[str, ...] = ()
@@ -40,6 +40,7 @@ class Rescue:
     sparse: Tuple[str, ...] = ()
     loops: bool = False
     squeezes: bool = False
+    small: Tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Rescue()
@@ -73,6 +74,7 @@ def survey(source: Path, job: ModelJob) -> Rescue:
         sparse=tuple(_sparse(model)),
         loops=bool(loops.unbounded(model)),
         squeezes=bool(_wanted(job) and squeezes.without_axes(model)),
+        small=tuple(small_numbers.inside(model)),
     )
 
 
@@ -97,6 +99,9 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
         done.told.append(f"constants in sparse form are written out: {', '.join(needs.sparse)}")
     if needs.loops:
         done.told.append(f"loops have a trip count and a condition: {', '.join(loops.bound(model))}")
+    if needs.small:
+        small_numbers.widen(model)
+        done.told.append(f"whole numbers of 8 and 16 bits are int32 inside: {', '.join(needs.small)}")
     if needs.dimensions or needs.nameless:
         done.told += _part_names(model, needs.dimensions)
     if needs.squeezes:

@@ -221,7 +221,7 @@ def _warnings(decision: Decision, narrow: Narrow) -> List[WarningInfo]:
         found.append(
             WarningInfo(
                 code="precision-precaution",
-                message=f"{len(decision.precautions)} nodes stay in fp32, as they often overflow {narrow.name}: "
+                message=f"{len(decision.precautions)} nodes stay in fp32, as {narrow.name} often ruins them: "
                 f"{_first(decision.precautions)}",
                 hint="give samples with verify: or calibration:, which show what is needed",
             )

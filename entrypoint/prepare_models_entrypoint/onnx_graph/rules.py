@@ -25,6 +25,7 @@ _SOUND = (1, 20)
 _MISJUDGED = ("MeanVarianceNormalization",)
 _CONVOLUTIONS = ("Conv", "ConvInteger", "ConvTranspose")
 _PACKED = ("STRING", "UNDEFINED", "INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2")
+_PLAIN = tuple(getattr(AttributeProto, name) for name in ("FLOAT", "INT", "STRING", "FLOATS", "INTS", "STRINGS"))
 _VALUES = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
@@ -79,16 +80,20 @@ def _of_nodes(model: ModelProto) -> Iterator[str]:
             if not defs.has(node.op_type, versions.get(domain, 1), domain):
                 continue
             try:
-                checker.check_node(_without_bodies(node), context)
+                checker.check_node(_bare(node), context)
             except checker.ValidationError as error:
                 yield f"{_named(node)}: {faults.plain(error)}"
             if not domain:
                 yield from (f"{_named(node)}: {why}" for why in _of_attributes(node))
 
 
-def _without_bodies(node: NodeProto) -> NodeProto:
-    """Return a node with empty graphs: their nodes are checked separately, and read tensors around them."""
-    if not any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for each in node.attribute):
+def _bare(node: NodeProto) -> NodeProto:
+    """Return a node without what ONNX's checker must not see.
+
+    Its graphs are empty: their nodes are checked separately, and read tensors around them. Values in other files, to
+    which the model as loaded refers by absolute paths, are left out.
+    """
+    if all(each.type in _PLAIN for each in node.attribute):
         return node
     bare = NodeProto()
     bare.CopyFrom(node)
@@ -96,6 +101,8 @@ def _without_bodies(node: NodeProto) -> NodeProto:
         if attribute.type == AttributeProto.GRAPH:
             attribute.g.CopyFrom(helper.make_graph([], "body", [], []))
         del attribute.graphs[:]
+        for tensor in model_file.of_attribute(attribute):
+            model_file.empty(tensor)
     return bare
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from ..contract.samples import PIXEL_SCALE, SAMPLES_HINT, SampleConfig
+from ..contract.verification import PIXEL_SCALE, SAMPLES_HINT, SampleConfig
 from ..errors import ConvertError, missing
 
 Feed = Dict[str, Any]

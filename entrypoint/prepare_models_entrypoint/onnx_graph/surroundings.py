@@ -45,13 +45,14 @@ class Surroundings:
         return [node for node in self._model.graph.node if {each.name for each in _within(node)} & set(words) - {""}]
 
     def unnamed(self, operator: str, number: int) -> str:
-        """Return the new name of a node without one; empty if it isn't clear which is meant.
+        """Return the name, maybe a new one, of a node that a parser doesn't name; empty if several may be meant.
 
         Args:
             operator: of the node.
             number: its index in its graph, which may be within another node; -1 if unknown.
         """
-        found = [node for node in self._nodes if node.name in self._anonymous and node.op_type == operator]
+        computing = [node for node in self._nodes if node.op_type == operator]
+        found = [node for node in computing if node.name in self._anonymous] or computing
         numbered = self._model.graph.node[number] if 0 <= number < len(self._model.graph.node) else None
         if numbered is not None and numbered.name in [node.name for node in found]:
             return str(numbered.name)
@@ -126,10 +127,11 @@ class Surroundings:
         return None
 
     def before(self, nodes: Sequence[NodeProto]) -> List[str]:
-        """Return the computed tensors that these nodes read and that don't depend on any of them."""
-        refused = {name for node in nodes for name in node.output}
+        """Return the tensors that these nodes read, computed from inputs and not from any of these nodes."""
+        refused, inputs = {name for node in nodes for name in node.output}, {value.name for value in self._inputs}
         entering = dict.fromkeys(name for node in nodes for name in _read(node) if name in self._made)
-        return [name for name in entering if not refused & self._sources(name)]
+        sources = {name: self._sources(name) for name in entering}
+        return [name for name, found in sources.items() if inputs & found and not refused & found]
 
     def deciding(self, node: NodeProto) -> List[str]:
         """Return the model's integer inputs that determine a node's sizes, axes or branch, not its data."""

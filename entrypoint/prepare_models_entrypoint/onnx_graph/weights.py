@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
+from ..contract import external_data
 from ..errors import ConvertError
 
 Array = Any  # numpy's own generic type has another spelling in each version from 1.20 to 2.x
@@ -157,13 +158,13 @@ def range_of(tensor: TensorProto) -> Tuple[str, int, int]:
         ConvertError: its entries are not numbers, or don't fit its shape.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    dtype = _DTYPES.get(_stored_kind(tensor))
-    needed = size(tensor) * np.dtype(dtype).itemsize if dtype is not None else 0
+    kind = _stored_kind(tensor)
+    needed = external_data.tensor_bytes(kind, tensor.dims) or 0
     try:
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or needed)
     except ValueError as error:
         raise broken(tensor, str(error)) from None
-    if offset < 0 or length < 0 or (dtype is not None and length != needed):
+    if offset < 0 or length < 0 or (kind in _DTYPES and length != needed):
         raise broken(tensor, f"{length} bytes at {offset} are given for {needed} of its shape")
     return entries.get("location", ""), offset, length
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..contract import other_formats, wire
+from ..contract import other_formats, skeleton
 from ..contract.skeleton import OTHER, TRUNCATED, WHOLE, mapped
 from ..contract.skeleton import verdict as verdict_of
 from ..errors import ConvertError
@@ -58,7 +58,7 @@ def check(path: Path) -> None:
 def check_operator_sets(path: Path) -> None:
     """Refuse a model that doesn't declare its operators' version: each parser guesses a different one."""
     with mapped(path) as view:
-        found = any(field.number == _OPERATOR_SETS for field in wire.fields(view, 0, len(view)))
+        found = any(field.number == _OPERATOR_SETS for field in skeleton.fields(view, 0, len(view)))
     if not found:
         raise ConvertError(
             "onnx-invalid",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional
 
 from ..confinement import note_secret
-from ..contract.connection import Connection
+from ..contract.fetch import Connection
 from ..download.retries import RetryLimits
 from ..download.streams import Streams
 from ..errors import FetchError

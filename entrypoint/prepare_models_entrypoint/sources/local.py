@@ -38,7 +38,7 @@ def refuse_pointer(path: Path, label: str) -> None:
         path: the file, wherever it came from, even if its digest is pinned.
         label: its name in the message.
     """
-    with open(str(path), "rb") as stream:
+    with open(str(path), "rb", buffering=0) as stream:
         known = pointer(stream.read(64))
     if known is not None:
         raise FetchError("source-not-a-model", f"{label} is {known.what}", hint=known.hint)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
+from ..contract import external_data
 from ..contract.comparison import OutputComparison, ScaleFit
 from ..contract.conversion import OnnxConfig
 from ..contract.job import ModelJob
@@ -18,6 +19,7 @@ from . import needs, runners, samples
 from .metrics import OutputMetrics
 
 _HELD_BYTES = 256 << 20  # bytes of outputs
+_SIZES = 64  # bytes: of a shape, axes or the factors of a Resize
 
 
 class Reference:
@@ -123,9 +125,9 @@ def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Refe
 
 
 def _runnable(source: Path, work_dir: Path) -> Path:
-    """Return the source, or a prepared copy if nodes share a name or functions have another opset.
+    """Return the source, or a copy without what ONNX Runtime refuses.
 
-    ONNX Runtime refuses both.
+    That is nodes that share a name, sizes in other files, and functions of another opset.
     """
     if importlib.util.find_spec("onnx") is None:
         return source
@@ -133,7 +135,8 @@ def _runnable(source: Path, work_dir: Path) -> Path:
 
     model = model_file.load(source)
     names = [node.name for node in graph.nodes(model) if node.name]
-    if len(set(names)) == len(names) and not model.functions:
+    sizes = any((tensor.length or tensor.needed or 0) <= _SIZES for tensor in external_data.tensors(source))
+    if len(set(names)) == len(names) and not sizes and not model.functions:
         return source
     copy = work_dir / "runnable.onnx"
     model_file.save(prepare.prepare(model), copy)

@@ -11,8 +11,7 @@ import numpy as np
 
 from ..contract.files import open_regular
 from ..contract.job import ModelJob
-from ..contract.samples import SampleConfig
-from ..contract.verification import VerifyConfig
+from ..contract.verification import SampleConfig, VerifyConfig
 from ..errors import ConvertError, VerifyError
 from ..onnx_graph import sample_files
 

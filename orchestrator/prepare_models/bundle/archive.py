@@ -58,8 +58,7 @@ class Reader:
     def walk(self, sink_of: Callable[[Content], Sink | None]) -> Iterator[Content]:
         """Yield each content of this bundle after its bytes are verified.
 
-        Args:
-            sink_of: returns what receives a content's bytes as they come, before verification; None to drop them.
+        ``sink_of``: returns what receives a content's bytes as they come, before verification; None to drop them.
         """
         for content in self.index.contents:
             if not content.base:

@@ -33,10 +33,8 @@ OnBytes = Callable[[int, int], None]
 class Contents:
     """Collects files.
 
-    Args:
-        spool: directory for what has to be kept until it is written.
-        base: contents of the bundles that this one is made on top of, by their sha256.
-        on_bytes: called with the bytes that were measured.
+    spool: directory for what has to be kept until it is written. base: contents of the bundles that this one is made on
+    top of, by their sha256. on_bytes: called with the bytes that were measured.
     """
 
     def __init__(
@@ -51,15 +49,12 @@ class Contents:
         return tuple(content for _, (content, _) in sorted(self._files.items()))
 
     def add(self, file: Path, sha256: str | None = None, *, as_it_is: bool = False) -> str:
-        """Add a file and return its sha256.
+        """Add a file, which must stay unchanged until ``write`` is done, and return its sha256.
 
-        Args:
-            file: it must stay unchanged until ``write`` is done.
-            sha256: the digest that it must have.
-            as_it_is: store it uncompressed, for readers without zstd.
+        ``as_it_is``: store it uncompressed, for readers without zstd.
 
         Raises:
-            BundleError: it has another digest.
+            BundleError: it has another digest than ``sha256``.
         """
         if sha256 is not None and sha256 in self._files:
             return sha256
@@ -92,10 +87,7 @@ class Contents:
     def write(self, index: Index, target: Path, on_bytes: OnBytes) -> None:
         """Write the whole bundle, which gets its name when all of it is on the disk.
 
-        Args:
-            index: what it contains.
-            target: where it goes.
-            on_bytes: called with how many bytes of its contents are written, and of how many.
+        ``on_bytes``: called with how many bytes of its contents are written, and of how many.
         """
         with partial_of(target) as (stream, partial, final):
             self._write(index, stream, on_bytes)

@@ -8,25 +8,22 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
 from ..errors import LockError, UsageError
 from ..executors import choice
-from ..lock import Lock, drift_of_platform, facts, load, path_of, refuse
-from ..lock.document import LockedFile
-from ..lock.pins import fetched_pins
+from ..lock.document import Lock, LockedFile, facts_of_image, path_of
+from ..lock.pins import drift_of_platform, fetched_pins, load, refuse
 from ..lock.sources import fetched_weights, sample_sets, source_id_of, wanted
 from ..machine.platforms import Platform
-from ..manifest import licences
-from ..manifest.model import Manifest, ModelSpec
+from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built
-from ..running.connection import ConnectionSpec
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from ..support.paths import cache_dir
 from . import images, wheels
 from .contents import Contents, OnBytes, check_room, spool
@@ -67,11 +64,8 @@ def create(
 ) -> tuple[Index, list[Path]]:
     """Write a bundle and return its index and its files.
 
-    Args:
-        order: what it should contain.
-        on_event: called with the progress of downloads.
-        on_measured: called with the bytes that were hashed and compressed.
-        on_written: called with how many bytes are written, and of how many.
+    ``on_event`` hears of downloads; ``on_measured`` gets the bytes that were hashed and compressed; ``on_written`` how
+    many are written, and of how many.
 
     Raises:
         LockError: the manifest, its files or a platform differ from the lock.
@@ -82,10 +76,10 @@ def create(
     manifest, lock = load(order.manifest, locked=True)
     if lock is None:
         raise UsageError(f"{path_of(order.manifest)} doesn't exist", hint="run prepare-models lock first")
-    licences.require(manifest.models, accepted=order.accept_eula)
+    require_terms(manifest.models, accepted=order.accept_eula)
     bases = [read_index(base) for base in order.bases]
     base = {content.sha256: content for index in bases for content in index.contents}
-    try:
+    with writing(order.target, "choose another with -o FILE"):
         with spool(order.target) as folder:
             _check_room(folder, sum(file.bytes for files in lock.models.values() for file in files))
             contents = Contents(folder, base, on_measured)
@@ -96,8 +90,6 @@ def create(
         if order.signer is not None:
             edition = releases.edition(releases.BUNDLE, index.digest, order.series, order.counter)
             files.append(releases.sign(order.target, edition, order.signer))
-    except OSError as error:
-        raise unwritable(order.target, error, "choose another with -o FILE") from None
     return index, files
 
 
@@ -174,14 +166,15 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
 def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
     """Fetch every source that is not just a local file into the download store; return the path of each."""
     base = manifest.path.absolute().parent
-    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
-    for spec in manifest.models:
-        digests = {file.place: file.sha256 for file in lock.models[spec.name]}
-        for file in wanted(spec, base):
-            if file.fetched:
-                by_network.setdefault(spec.network, {})[file.source] = digests[file.place]
+    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
+    remote = [
+        (spec.network, file.source, digests[spec.name, file.place])
+        for spec in manifest.models
+        for file in wanted(spec, base)
+        if file.fetched
+    ]
     pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
-    results = fetch_sources(by_network, on_event=on_event, pins=pins)
+    results = fetch_sources(remote, on_event=on_event, pins=pins)
     return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 
@@ -193,7 +186,7 @@ def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterato
     containers = Containers()
     for row, reference in order.platforms:
         image = containers.needed(reference, row.name)
-        refuse(drift_of_platform(lock, *facts.of_image(row, image)), order.manifest)
+        refuse(drift_of_platform(lock, *facts_of_image(row, image)), order.manifest)
         _check_room(work, 2 * image.bytes)  # as the container engine exports it, and compressed
         yield images.add(containers, row, reference, image, contents)
 

@@ -42,12 +42,7 @@ def add(containers: Containers, row: Platform, reference: str, image: Image, con
 
 
 def archive(image: BundledImage, path_of: Callable[[str], Path]) -> Iterator[bytes]:
-    """Yield the archive of an image, for the container engine to load.
-
-    Args:
-        image: its entry in the index.
-        path_of: returns the path of a digest's content.
-    """
+    """Yield the archive of an image for the container engine to load. ``path_of``: returns the path of a digest."""
     for file in image.files:
         place = path_of(file.sha256) if file.sha256 is not None else None
         yield header(file.path, place.stat().st_size if place is not None else None, link=file.link)

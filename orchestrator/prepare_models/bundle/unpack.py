@@ -14,8 +14,8 @@ from typing import BinaryIO
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.files import read_small, sha256_file, share_file, sync, write_atomic
-from prepare_models_entrypoint.contract.pins import Pins
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.source import Source
@@ -32,8 +32,8 @@ from ..running.connection import ConnectionSpec
 from ..running.fetch_process import fetch_sources
 from ..signing import releases
 from ..signing.trust import KeyList
-from ..store import open_store
-from ..support.os_errors import unwritable
+from ..store.local import open_store
+from ..support.os_errors import writing
 from ..support.paths import cache_dir, contents_dir, enter_scope
 from . import folders, images
 from .archive import Reader, Sink, damaged, opened
@@ -108,34 +108,27 @@ def unpack(
 ) -> Site:
     """Verify a bundle and put its contents where a run finds them.
 
-    Args:
-        bundle: the bundle.
-        bases: bundles that it was made on top of.
-        keys: keys, one of which must have signed it; None for no check.
-        on_bytes: called with how many bytes are verified, and of how many.
-        wants: whether an image's content is needed; it is then in ``folder/images``.
-        accepts: whether to refuse older signed editions from now on.
+    ``bases``: bundles that it was made on top of. ``keys``: one of them must have signed it; None for no check.
+    ``on_bytes``: called with how many bytes are verified, and of how many. ``wants``: whether an image's content is
+    needed; it is then in ``folder/images``. ``accepts``: whether to refuse older signed editions from now on.
 
     Raises:
         BundleError: it is damaged or incomplete.
         SignatureError: none of the keys signed it, or a newer edition was accepted before.
         HostError: the disk is full, or not writable.
     """
-    try:
-        with _workplace(wants) as work:
-            index, signed = _verified(bundle, keys, on_bytes, work.sink)
-            needed = index
+    with writing(cache_dir(), "choose another with PREPARE_MODELS_CACHE_DIR=DIR"), _workplace(wants) as work:
+        index, signed = _verified(bundle, keys, on_bytes, work.sink)
+        needed = index
 
-            def base_sink(_: Index, content: Content) -> Sink | None:
-                return work.sink(needed, content)
+        def base_sink(_: Index, content: Content) -> Sink | None:
+            return work.sink(needed, content)
 
-            _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
-            work.close()
-            if signed is not None and accepts:
-                releases.accept(signed)
-            return _settled(index, work, wants, signed.keyid if signed else None)
-    except OSError as error:
-        raise unwritable(cache_dir(), error, "choose another with PREPARE_MODELS_CACHE_DIR=DIR") from None
+        _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
+        work.close()
+        if signed is not None and accepts:
+            releases.accept(signed)
+        return _settled(index, work, wants, signed.keyid if signed else None)
 
 
 def load_image(site: Site, image: BundledImage) -> None:
@@ -290,10 +283,10 @@ def _take_into_store(models: Sequence[ModelSpec]) -> None:
     """Make the entrypoint find what the store has under the names of its sources. It uses no network for that."""
     pairs = [(spec.source, spec.sha256) for spec in models]
     pairs += [(spec.calibration_cache, spec.calibration_sha256) for spec in models if spec.calibration_cache]
-    remote = {source: sha256 for source, sha256 in pairs if Source.of(source).path is None}
+    remote = [(ConnectionSpec(), source, sha256) for source, sha256 in pairs if Source.of(source).path is None]
     if remote:
         pins = Pins.together(spec.pins for spec in models)
-        fetch_sources({ConnectionSpec(): remote}, on_event=lambda _: None, offline=True, pins=pins)
+        fetch_sources(remote, on_event=lambda _: None, offline=True, pins=pins)
 
 
 def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
@@ -308,7 +301,7 @@ def _store_engines(index: Index, work: _Work, origin: Origin) -> None:
             if record["build_key"] != engine.key:
                 raise ContractError("it belongs to another engine")
             record["origin"] = origin
-            with store.turn(engine.key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+            with store.turn(engine.key, cache_dir()):
                 store.put(record, {file.name: work.path(file.sha256) for file in engine.files})
         except (ValueError, LookupError) as error:
             raise damaged(f"the record of the engine {engine.key[:16]}: {error}") from None

@@ -74,15 +74,9 @@ class Target(Value):
 
 
 def collect(target: Target, extras: frozenset[str], given: Path | None, work: Path) -> list[Path]:
-    """Return the wheels that ``pip install --no-index`` needs to install this tool on a target.
+    """Return the wheels that ``pip install --no-index`` needs to install this tool, in the versions installed here.
 
-    Versions are those installed here.
-
-    Args:
-        target: the Python that installs them.
-        extras: extras of the tool.
-        given: directory of wheels, which take precedence.
-        work: directory for what pip downloads.
+    ``given``: directory of wheels, which take precedence. ``work``: directory for what pip downloads.
 
     Raises:
         BundleError: a wheel for the target is not available.

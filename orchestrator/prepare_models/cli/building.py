@@ -1,4 +1,4 @@
-"""What ``run`` and ``convert`` share: options for building, the display, the reports, the exit status."""
+"""What commands that build engines share: options, what they say in the API's terms, the display, the reports."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import argparse
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ..reports import forms, text
+from ..executors import choice
+from ..executors.executor import Executor
+from ..options import POLICIES, PULL_OR_BUILD, ContainerOptions, FarmOptions, Sharing, Signatures
+from ..reports import documents, text
 from ..running import progress
-from ..running.sharing import POLICIES, PULL_OR_BUILD, Sharing
+from ..running.selection import Bundle, Delivery, ManifestLike
 from ..support.page import show
-from .options import add_output, seconds, size
-from .trusting import add_key
+from .options import add_key, add_output, seconds, signatures, size
 
 if TYPE_CHECKING:
-    from ..reports.run_report import RunReport
+    from ..reports.documents import RunReport
     from ..running.progress import Observer
 
 
 def add_building(command: argparse.ArgumentParser) -> None:
     """Add the options for building and reporting engines, however the models are chosen."""
     command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
-    for form in forms.FORMS:
+    for form in documents.FORMS:
         command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
     add_limits(command)
     add_output(command)
@@ -92,5 +94,65 @@ def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:
 
 def reports(arguments: argparse.Namespace) -> dict[str, Path]:
     """Return the report files that the command line asks for, by form."""
-    named = {forms.JSON: arguments.report, **{form: getattr(arguments, f"report_{form}") for form in forms.FORMS}}
+    named = {form: getattr(arguments, f"report_{form}") for form in documents.FORMS}
+    named[documents.JSON] = arguments.report
     return {form: file for form, file in named.items() if file is not None}
+
+
+class Place(TypedDict):
+    """Where engines are built and for whom, by the names of the API's arguments."""
+
+    models_dir: Path
+    executor: str
+    containers: ContainerOptions
+    delivery: Delivery
+    force: bool
+
+
+class Choice(TypedDict):
+    """Which models of a manifest, and what they must match."""
+
+    models: list[str]
+    locked: bool
+    signatures: Signatures
+
+
+def place(arguments: argparse.Namespace) -> Place:
+    """Return where a command line builds, and for whom."""
+    return {
+        "models_dir": arguments.models_dir, "executor": arguments.executor, "containers": containers(arguments),
+        "delivery": Delivery(dict(arguments.tensor_names), arguments.consumer, arguments.deploy_dir),
+        "force": arguments.force,
+    }  # fmt: skip
+
+
+def models(arguments: argparse.Namespace) -> Choice:
+    """Return which models a command line chooses, and what they must match."""
+    return {"models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments)}
+
+
+def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:
+    """Return the executor that the command line asks for. ``builds``: whether it has to build engines."""
+    return choice.pick(arguments.executor, containers(arguments), builds=builds)
+
+
+def containers(arguments: argparse.Namespace) -> ContainerOptions:
+    """Return the options for containers."""
+    return ContainerOptions(
+        platform=arguments.platform, image=arguments.image, gpu=arguments.gpu, memory_bytes=arguments.memory,
+        nice=arguments.nice, farm=farm(arguments),
+    )  # fmt: skip
+
+
+def farm(arguments: argparse.Namespace) -> FarmOptions:
+    """Return how a farm is reached."""
+    return FarmOptions(
+        arguments.scheduler, arguments.tls_ca, arguments.tls_cert, arguments.tls_key, arguments.insecure,
+        getattr(arguments, "attach", False), getattr(arguments, "store", None),
+    )  # fmt: skip
+
+
+def given(arguments: argparse.Namespace) -> ManifestLike | Bundle:
+    """Return the manifest's file, or the bundle."""
+    manifest: ManifestLike = arguments.manifest
+    return manifest if arguments.bundle is None else Bundle(arguments.bundle, arguments.base)

@@ -6,25 +6,30 @@ import argparse
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UsageError
 from ..executors import NAMES
-from .trusting import add_require
+from ..options import Signatures
 
 ARCHITECTURES = ("x86_64", "aarch64")
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
     from prepare_models_entrypoint.contract.kinds import Kind
 
 
-def command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, epilog: str
-) -> argparse.ArgumentParser:
-    """Add a command, whose epilog has an example."""
-    return commands.add_parser(
-        name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
+
+
+def command(actions: Actions, name: str, summary: str, *examples: str, more: str = "") -> argparse.ArgumentParser:
+    """Add an action of a command. ``examples``: what may follow its name. ``more``: what else its help says."""
+    raw = argparse.RawDescriptionHelpFormatter
+    made = actions.add_parser(name, help=summary, description=summary, formatter_class=raw)
+    lines = [f"  {made.prog} {example}".rstrip() for example in examples]
+    made.epilog = "\n".join(["example:", *lines, *(["", more] if more else [])])
+    return made
 
 
 def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
@@ -135,13 +140,9 @@ def manifest(text: str) -> Path:
 
 
 def beginning(text: str, names: Iterable[str], what: str, listing: str) -> str:
-    """Return the one name that begins with a text.
+    """Return the one name that begins with a text: the first digits of a key, an id or a digest.
 
-    Args:
-        text: first digits of a key, an id or a digest.
-        names: all of them.
-        what: what they are, in the plural.
-        listing: the command that lists them.
+    ``what``: what they are, in the plural. ``listing``: the command that lists them.
 
     Raises:
         UsageError: none or several begin with it.
@@ -247,3 +248,48 @@ def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
     add_consumer(command, "the manifest's, else all")
     add_deploy_dir(command, "the manifest's, else where it is")
     command.add_argument("--force", action="store_true", help="rebuild engines that are up to date, too")
+
+
+def add_key(command: argparse._ActionsContainer, does: str, *, required: bool = False) -> None:
+    """Add the options for a private key. ``does``: what it is for."""
+    command.add_argument("--sign", type=Path, required=required, metavar="KEY", help=f"private key (PEM) that {does}")
+    command.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+
+
+def add_sign(command: argparse.ArgumentParser) -> None:
+    """Add the options that sign what a command writes."""
+    group = command.add_argument_group("signature")
+    add_key(group, "signs it")
+    group.add_argument(
+        "--series", metavar="NAME", help="series that this edition belongs to (default: the manifest's name)"
+    )
+    group.add_argument("--counter", type=int, metavar="N", help="number of the edition (default: the time)")
+
+
+def add_require(command: argparse.ArgumentParser) -> None:
+    """Add the options that require a signature."""
+    group = command.add_argument_group("signature")
+    group.add_argument("--require-signed", action="store_true", help="refuse what no trusted key signed")
+    group.add_argument("--public-key", type=Path, metavar="FILE", help="the one key (PEM) that must have signed it")
+    add_keys_file(group)
+
+
+def add_keys_file(command: argparse._ActionsContainer) -> None:
+    """Add the option that names the list of keys."""
+    command.add_argument(
+        "--trusted-keys", type=Path, metavar="FILE", help="list of trusted keys; see prepare-models trust"
+    )
+
+
+def signatures(arguments: argparse.Namespace) -> Signatures:
+    """Return which signature the command line requires."""
+    return Signatures(arguments.require_signed, arguments.public_key, arguments.trusted_keys)
+
+
+def signer(arguments: argparse.Namespace) -> CryptoSigner | None:
+    """Return the key that signs, or None for no signature. It is read before the work begins."""
+    if arguments.sign is None:
+        return None
+    from ..signing import envelopes
+
+    return envelopes.private_key(arguments.sign, arguments.password_file)

@@ -66,11 +66,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(*names: str) -> argparse.ArgumentParser:
-    """Return the parser of ``prepare-models``.
-
-    Args:
-        names: commands whose options are added; empty: all.
-    """
+    """Return the parser of ``prepare-models``. ``names``: commands whose options are added; empty: all."""
     root = Parser(
         prog="prepare-models",
         description="Turn pretrained networks into TensorRT engines for this machine, ready for Isaac ROS and Triton.",

@@ -35,11 +35,8 @@ def failure(error: ErrorInfo, about: str) -> None:
 def of_models(arguments: argparse.Namespace, document: Answer, place: Path, told: Callable[[Answer], str]) -> int:
     """Print what the entrypoint did with the models of a directory, and return the exit status.
 
-    Args:
-        arguments: the command line.
-        document: ``models`` and ``error``, as the entrypoint answered.
-        place: the directory, which an error of the whole is about.
-        told: returns what was done with one model.
+    ``document``: ``models`` and ``error``, as the entrypoint answered. ``place``: the directory, which an error of the
+    whole is about. ``told``: returns what was done with one model.
     """
     bad = [each for each in (document, *document["models"]) if each["error"]]
     for each in bad if not arguments.json else ():

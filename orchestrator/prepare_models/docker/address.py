@@ -36,7 +36,10 @@ def is_here() -> bool:
 
 
 def is_local(base_url: str) -> bool:
-    """Return whether a daemon sees this machine's files. The SDK's own address for a Unix socket has no real host."""
+    """Return whether an address is on this machine, and nobody else reaches it; so a daemon there sees its files.
+
+    The SDK's own address for a Unix socket has no real host.
+    """
     parts = urlsplit(base_url)
     if parts.scheme == "http+docker":
         return parts.hostname != "ssh"

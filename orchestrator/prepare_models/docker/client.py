@@ -26,8 +26,7 @@ _COLOURS = re.compile("\x1b\\[[0-9;]*m")  # the builder marks errors with colour
 def translated(*, connected: bool = False) -> Iterator[None]:
     """Turn the SDK's failures into errors that say what to do.
 
-    Args:
-        connected: whether the container engine answered before, so that silence means that it is gone.
+    ``connected``: whether the container engine answered before, so that silence means that it is gone.
     """
     try:
         yield

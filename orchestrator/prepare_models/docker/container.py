@@ -22,9 +22,8 @@ from ..errors import ContainerError, HostError, InterruptedRunError
 from . import copied_files, gpu
 from .client import broken_line, connect, lines, translated, untroubled
 from .copied_files import Bind
-from .daemon import Image, probe
+from .daemon import LABEL, Image, probe
 from .gpu import Access
-from .owners import LABEL
 
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
@@ -77,9 +76,7 @@ class Ended(Value):
 def arguments(spec: RunSpec, *, local: bool = True) -> dict[str, Any]:
     """Return the Docker SDK's arguments for a container. Pure: equal descriptions give equal arguments.
 
-    Args:
-        spec: the container.
-        local: whether the container engine sees this machine's files.
+    ``local``: whether the container engine sees this machine's files.
     """
     if local:
         mounts = [Mount(bind.target, str(bind.source), type="bind", read_only=bind.read_only) for bind in spec.binds]
@@ -148,12 +145,8 @@ class Containers:
     ) -> Ended | None:
         """Run a container to its end and remove it. Return None if ``stop`` was called before or meanwhile.
 
-        Args:
-            spec: the container.
-            on_out: called with pieces of standard output.
-            on_err: called with pieces of standard error.
-            timeout_s: seconds after which the container is killed.
-            on_sent: called with how many bytes of files are sent, and of how many, if they have to be sent.
+        ``on_out`` and ``on_err`` get pieces of the output; ``on_sent`` how many bytes of files are sent, and of how
+        many, if they have to be sent. ``timeout_s``: seconds after which the container is killed.
 
         Raises:
             HostError: the container engine refused, or the connection was lost.
@@ -261,10 +254,8 @@ class Containers:
     def sweep(self, label: str, value: str, keep: Callable[[Mapping[str, str]], bool] = lambda _: False) -> None:
         """Remove containers with a label, left behind by killed runs.
 
-        Args:
-            label: name of the label.
-            value: its value; empty for any.
-            keep: called with the container's labels; returns whether its owner is still alive.
+        ``value``: of the label; empty for any. ``keep``: returns by a container's labels whether its owner is still
+        alive.
         """
         wanted = f"{label}={value}" if value else label
         with translated():

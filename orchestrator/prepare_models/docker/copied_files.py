@@ -63,11 +63,8 @@ def archives(
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield each volume with the archive that fills it: read-only paths complete, writable ones as empty directories.
 
-    Args:
-        binds: what to send.
-        user: ``uid:gid`` of the owner.
-        stopped: called now and then; if it returns true, an archive ends with ``InterruptedRunError``.
-        on_sent: called with how many bytes of files are sent, and of how many.
+    ``user``: ``uid:gid`` of the owner. ``stopped``: asked now and then; if it returns true, an archive ends with
+    ``InterruptedRunError``. ``on_sent``: called with how many bytes of files are sent, and of how many.
     """
     plain = _plain(binds)
     sending = _Sending(user, stopped, on_sent, sum(_size(bind.source) for bind in binds if bind.read_only))

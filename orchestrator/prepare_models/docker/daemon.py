@@ -1,25 +1,31 @@
-"""What a container engine reports about itself, and what follows from it. Uses a connected client."""
+"""What a container engine reports about itself, its images, and who owns a container: a killed run, or a live one."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.values import Value
 
 from ..machine.facts import cdi_devices
 from .address import is_local
-from .owners import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+LABEL = "io.prepare-models"
 CONTRACT_LABEL = f"{LABEL}.contract"
 
 CDI_BY_DEFAULT_API = (1, 50)
+_TIMEOUT_S = 5.0
+_LARGEST = 16 << 20  # bytes of an answer
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # by Go's names of architectures
 
 
@@ -129,3 +135,84 @@ def caller_umask() -> str:
         if line.startswith("Umask:"):
             return line.partition(":")[2].strip()
     return "0022"
+
+
+def ask_image(address: str, name: str) -> Image | None:
+    """Return an image by its name, or None if the container engine at a Unix socket doesn't have it.
+
+    Only the container engine knows which image a name means: a tag may have been moved. One request is enough, without
+    the Docker SDK, which takes longer to load than a run.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: the answer is not that of a container engine.
+    """
+    # HTTP/1.0: the answer is not chunked, and ends with the connection.
+    question = f"GET /images/{quote(name, safe='/:@')}/json HTTP/1.0\r\nHost: docker\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_TIMEOUT_S)
+        connection.connect(address)
+        connection.sendall(question.encode("ascii"))
+        answer = b"".join(_pieces(connection))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status == [b"404"]:
+        return None
+    if status != [b"200"]:
+        raise ValueError(f"the engine answers {head[:80]!r}")
+    try:
+        return Image.of(json.loads(body))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"the engine describes no image: {error!r}") from None
+
+
+def _pieces(connection: socket.socket) -> list[bytes]:
+    pieces: list[bytes] = []
+    while sum(map(len, pieces)) < _LARGEST and (piece := connection.recv(1 << 16)):
+        pieces.append(piece)
+    return pieces
+
+
+def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels by which a later run recognizes whether the owner is still alive."""
+    owner = {f"{LABEL}.machine": machine(), f"{LABEL}.host": _host(), f"{LABEL}.owner": _process(os.getpid())}
+    return {**owner, **extra}
+
+
+def owner_lives(labels: Mapping[str, str]) -> bool:
+    """Return whether the process that started a container may still run.
+
+    On other machines this is unknown, so it may. On this machine, no process from before the last boot still runs.
+    """
+    host = labels.get(f"{LABEL}.host", "")
+    if host != _host():
+        return labels.get(f"{LABEL}.machine") != machine() or host.partition("/")[0] == _boot()
+    pid, _, _ = labels.get(f"{LABEL}.owner", "").partition("@")
+    return pid.isdigit() and _process(int(pid)) == labels[f"{LABEL}.owner"]
+
+
+def machine() -> str:
+    """Return a name of this machine, unique among those that a container engine may serve."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:
+        identity = ""
+    return hashlib.sha256(f"{identity} {os.uname().nodename}".encode()).hexdigest()[:16]
+
+
+def _host() -> str:
+    """Return a name of the process namespace in which process ids are valid."""
+    return f"{_boot()}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _process(pid: int) -> str:
+    """Return a name of a process that differs from that of a later one with the same id."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{pid}@{fields[19]}"

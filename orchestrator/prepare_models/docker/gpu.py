@@ -74,8 +74,6 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
         return _cdi(cdi, wanted, f"Engine {daemon.version} knows {', '.join(cdi)}")
     if daemon.api >= _DEVICE_REQUEST_API:
         return Access(DEVICE_REQUEST, (wanted,), f"Engine {daemon.version} lists no CDI device: NVIDIA's prestart hook")
-    if NVIDIA_RUNTIME in daemon.runtimes:
-        return _runtime(wanted, f"Engine {daemon.version} is older than device requests")
     raise HostError(
         f"Engine {daemon.version} has no access to a GPU",
         hint="install Docker 19.03 or later and NVIDIA's Container Toolkit",
@@ -144,8 +142,3 @@ def _cdi(offered: tuple[str, ...], wanted: str, reason: str) -> Access:
             hint="choose one of them with --gpu, or run: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
         )
     return Access(CDI, (device,), reason)
-
-
-def _runtime(wanted: str, reason: str) -> Access:
-    environment = {"NVIDIA_VISIBLE_DEVICES": wanted, "NVIDIA_DRIVER_CAPABILITIES": CAPABILITIES}
-    return Access(RUNTIME, (wanted,), reason, environment)

@@ -79,17 +79,10 @@ def build(
 ) -> Iterator[str]:
     """Build the image of a platform; yield the builder's lines.
 
-    Args:
-        containers: the container engine.
-        platform: the row of the table.
-        base_image: another base than the row's.
-        network: network of the build's own containers, such as host.
-        arch: x86_64 or aarch64; None means the container engine's own.
-        tao_converter: NVIDIA's converter to put into the image.
-        tag: another name than the platform's.
-        ca: certificates (PEM) that pip trusts in the build, in addition to the base's own.
-        index_url: where pip finds packages.
-        build_args: further arguments, such as HTTPS_PROXY.
+    ``base_image``, ``tag``: in place of the platform's. ``network``: of the build's own containers, such as host.
+    ``arch``: x86_64 or aarch64; None means the container engine's own. ``tao_converter``: NVIDIA's converter to put
+    into the image. ``ca``: certificates (PEM) that pip trusts in the build, too. ``index_url``: where pip finds
+    packages. ``build_args``: further arguments, such as HTTPS_PROXY.
 
     Raises:
         UsageError: this platform's TensorRT has no tao-converter.

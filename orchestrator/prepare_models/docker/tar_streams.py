@@ -26,13 +26,8 @@ def header(
 ) -> bytes:
     """Return the header of a member; sizes beyond 8 GiB, and long names, take extra blocks, as in POSIX.
 
-    Args:
-        name: its path.
-        size: of a file, in bytes; None for a directory or a link.
-        mode: permissions of a file.
-        link: what a symbolic link names.
-        owner: user and group.
-        mtime: seconds since the epoch.
+    ``size``: of a file, in bytes; None for a directory or a link. ``mode``: permissions of a file. ``link``: what a
+    symbolic link names. ``owner``: user and group. ``mtime``: seconds since the epoch.
     """
     entry = tarfile.TarInfo(name)
     entry.mode, (entry.uid, entry.gid), entry.mtime = mode, owner, mtime

@@ -9,9 +9,9 @@ from prepare_models_entrypoint.contract import extras
 from ..docker import address
 from ..errors import HostError, UsageError
 from ..machine.environments import unavailable
+from ..options import ContainerOptions
 from . import EXECUTORS, FARM, NAMES
 from .executor import Executor
-from .options import ContainerOptions
 
 
 def named(name: str, options: ContainerOptions | None = None) -> Executor:

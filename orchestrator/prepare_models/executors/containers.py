@@ -10,35 +10,44 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from prepare_models_entrypoint.contract import downloads
 from prepare_models_entrypoint.contract.fetch import FetchJob
+from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.owners import LABEL, machine
+from ..docker.daemon import LABEL, machine
 from ..running.connection import ConnectionSpec
+from ..running.publishing import Publisher
+from ..store import FILES, PLAN
 from ..support.paths import contents_dir
-from .files import INSIDE, Files
-from .outcome import CONTAINER, Outcome
-from .secrets import secret_file
-from .site import Site
-from .work import Lines, OnEvent, Step, Work
+from .executor import Downloader, Transport
+from .site import Site, secret_file
+from .work import CONTAINER, Lines, OnEvent, Outcome, Step, Work
+
+if TYPE_CHECKING:
+    from .work import Step, Work
+
 
 MODEL_LABEL = f"{LABEL}.model"
+INSIDE = "/run/prepare-models"
 
 _KEY = Path(f"{INSIDE}/key")
 _SECRETS = Path(f"{INSIDE}/secrets")
 _RUN = ("run", f"{INSIDE}/job/job.json", f"{INSIDE}/out")
+_MADE = "made"  # in a step's folder: what came from the model's directory in the container
 _GRACE_S = 60.0  # for the entrypoint besides the conversion, whose time it limits itself
 _AGAIN = "build the image again with prepare-models image build; if it stays, please report it"
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-class FetchingContainers:
+class FetchingContainers(Downloader):
     """Containers with a network and without a GPU. The daemon sees this machine's files."""
 
     def __init__(self, site: Site) -> None:
@@ -53,11 +62,6 @@ class FetchingContainers:
             binds = [*_exchanged(step), *_bound(step.work.local_files()), *_secret(secrets_file, _SECRETS)]
             spec = self.container(_RUN, binds, {MODEL_LABEL: label(step.work)})
             return attend(self._site, step, spec, on_event)
-
-    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Do nothing: the store is a bind mount."""
-        del step, report
-        return None
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> ContainerFetcher:
         """Return a container that fetches a job's sources."""
@@ -74,15 +78,15 @@ class FetchingContainers:
         return self._site.container(argv, binds, gpu.WITHOUT, network="host", environment=environment, labels=labels)
 
 
-class BuildingContainers:
+class BuildingContainers(Transport):
     """Containers with a GPU and without a network: they need neither servers' keys nor their network."""
 
-    def __init__(self, site: Site, files: Files) -> None:
-        self._site, self._files = site, files
+    def __init__(self, site: Site) -> None:
+        self._site = site
 
     def carry(self, step: Step, on_event: OnEvent) -> Outcome | None:
         """Run everything but the fetch."""
-        work = step.work
+        work, shared = step.work, self._site.local
         sweep(self._site, step)
         if step.kind.writes:
             work.output_dir.mkdir(parents=True, exist_ok=True)
@@ -91,27 +95,27 @@ class BuildingContainers:
             with secret_file(key, "key") as key_file, self._site.gpu() as access:
                 step.write(key_file=_KEY if key_file else None, secrets_file=None, image=self._site.image.id)
                 binds = [*_exchanged(step), *_places(step), *_bound(work.local_files()), *_secret(key_file, _KEY)]
-                binds += _bound(self._files.downloads(work)) if work.remote else []
+                if work.remote:
+                    binds += _bound([work.cache / "downloads"] if shared else _own_downloads(work))
                 labels = {MODEL_LABEL: label(work)}
                 spec = self._site.container(_RUN, binds, access, network="none", labels=labels)
                 timeout_s = work.timeout_s + _GRACE_S if work.timeout_s else None
-                return attend(self._site, step, replace(spec, back=self._files.back(step)), on_event, timeout_s)
+                spec = replace(spec, back={} if shared else _written(step))
+                return attend(self._site, step, spec, on_event, timeout_s)
         finally:
             if step.kind is JobKind.RUN:
                 _remove_empty(work.output_dir)
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Move what was built to its place."""
-        return self._files.deliver(step, report)
+        """Publish what was copied from another machine."""
+        return None if self._site.local else publish_copied(step, report)
 
 
 class ContainerFetcher:
     """Fetches in a separate container, which ``stop`` ends without touching others.
 
-    Args:
-        containers: describes the container.
-        job: what to fetch; its network settings come from ``connection``.
-        connection: how sources are reached, secrets included.
+    containers: describes the container. job: what to fetch; its network settings come from ``connection``, with
+    secrets.
     """
 
     def __init__(self, containers: FetchingContainers, job: FetchJob, connection: ConnectionSpec) -> None:
@@ -209,3 +213,35 @@ def _network_environment() -> tuple[dict[str, str], list[Bind]]:
             environment[name] = str(place)
             binds[str(place)] = Bind(place.resolve(), str(place))
     return environment, list(binds.values())
+
+
+def _own_downloads(work: Work) -> list[Path]:
+    """Return a model's files in the download store."""
+    spec = work.spec
+    digests = filter(None, (spec.sha256, spec.calibration_sha256, *spec.pins.sha256.values()))
+    blobs = [downloads.blob(work.cache / "downloads", digest) for digest in digests]
+    return [blob for blob in dict.fromkeys(blobs) if blob.is_file()]
+
+
+def _written(step: Step) -> dict[str, Path]:
+    """Return where a container writes report, logs and engine, and where these files go on this machine.
+
+    No timing caches: those of concurrent builds can't be merged.
+    """
+    work = step.work
+    made = {JobKind.RUN: step.folder / _MADE, JobKind.REWRITE: work.output_dir}
+    written = {str(work.output_dir): made[step.kind]} if step.kind.writes else {}
+    return {f"{INSIDE}/out": step.out, str(work.cache / "logs"): work.cache / "logs", **written}
+
+
+def publish_copied(step: Step, report: ModelReport) -> ErrorInfo | None:
+    """Publish what came back from a container on another machine; return the error, if any."""
+    files = {each.name: each for each in (step.folder / _MADE).rglob("*") if each.is_file() and each.name in FILES}
+    plan, engine = files.get(PLAN), report["engine"]
+    if plan is None or engine is None or sha256_file(plan) != engine["sha256"]:
+        return ErrorInfo(
+            code="docker-lost", stage="inspect", message="the engine file changed on its way from the container",
+            hint="run again", retryable=True,
+        )  # fmt: skip
+    with Publisher() as publisher:
+        return publisher.publish(files, report, step.work.output_dir)

@@ -16,15 +16,15 @@ from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.values import Value
 
-from ..docker import address, gpu, socket
+from ..docker import address, daemon, gpu
 from ..docker.daemon import CONTRACT_LABEL, Image, caller_umask
 from ..errors import InterruptedRunError
-from ..lock import facts
+from ..lock import document as locks
 from ..machine import environments, platforms
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
+from ..options import ContainerOptions
 from .local import LocalPython
-from .options import ContainerOptions
 
 if TYPE_CHECKING:
     from .executor import Downloader, Transport
@@ -62,7 +62,7 @@ def look(options: ContainerOptions) -> Found | None:
     if place is None:
         return None
     try:
-        return Found(machine, platform, socket.image(place, name))
+        return Found(machine, platform, daemon.ask_image(place, name))
     except (OSError, ValueError):
         return None
 
@@ -71,11 +71,7 @@ class Docker:
     """Containers of one image."""
 
     def __init__(self, options: ContainerOptions, look: Callable[[ContainerOptions], Found | None] = look) -> None:
-        """Connect, unless the image was described before.
-
-        Args:
-            options: what the command line says.
-            look: finds what can be known without a connection.
+        """Connect, unless the image was described before. ``look``: finds what can be known without a connection.
 
         Raises:
             HostError: no daemon answers, or it lacks the image or a way to the GPU.
@@ -106,7 +102,7 @@ class Docker:
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
         """Return the image's name and facts in a lock."""
-        return facts.of_image(self._platform, self._image)
+        return locks.facts_of_image(self._platform, self._image)
 
     def building(self) -> Transport:
         """Return containers with a GPU."""
@@ -135,12 +131,9 @@ class Docker:
 
     def _made(self) -> _Connected:
         from .containers import BuildingContainers, FetchingContainers
-        from .files import CopiedFiles, SharedFiles
         from .site import Site
 
         site = Site(self._options, self._umask)
         if self._runtime is not None:
             site.describe()  # asks the image again if the way to the GPU has changed
-        if site.local:
-            return _Connected(site, BuildingContainers(site, SharedFiles()), FetchingContainers(site))
-        return _Connected(site, BuildingContainers(site, CopiedFiles()), self._local)
+        return _Connected(site, BuildingContainers(site), FetchingContainers(site) if site.local else self._local)

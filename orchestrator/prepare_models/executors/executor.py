@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.identity import device_class
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport, blank
+from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport
 
 from ..errors import InterruptedRunError
-from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
-from .outcome import Outcome
-from .work import OnEvent, Step, Work
+from .work import OnEvent, Outcome, Step, Work, failed
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Transport(Protocol):
@@ -32,7 +33,9 @@ class Transport(Protocol):
         """Run a step and leave its report and its log in the step's folder. Return None if ``stop`` ended it."""
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Move what was built to its place on this machine; return the error, if any."""
+        """Move what was built to its place on this machine, unless it is there; return the error, if any."""
+        del step, report
+        return None
 
 
 class Downloader(Transport, Protocol):
@@ -130,13 +133,9 @@ class Executor:
         return self.run(Work(JobKind.CHECK, spec, folder / "unused", folder, "check"))
 
     def verify(self, spec: ModelSpec, output_dir: Path, folder: Path, *, offline: bool = False) -> ModelReport:
-        """Compare the engine in ``output_dir`` with its source model.
+        """Compare the engine in a model's directory with its source model.
 
-        Args:
-            spec: the model.
-            output_dir: its directory.
-            folder: an empty private directory.
-            offline: whether all sources are local, so nothing is fetched.
+        ``folder``: an empty private directory. ``offline``: whether all sources are local, so nothing is fetched.
         """
         return self.run(Work(JobKind.VERIFY, spec, output_dir.absolute(), folder, "verify", offline=offline))
 
@@ -168,7 +167,8 @@ class Executor:
             raise InterruptedRunError("the run was stopped")
         report = step.report()
         if report is None:
-            return _without_report(step, outcome)
+            report = failed(step.work.spec, outcome.without_report(step.tail()))
+            return {**report, "log": step.keep_log(outcome.what)}
         error = report["error"]
         if error is not None:
             report["error"] = {**error, "hint": outcome.hint_for(error)}
@@ -177,14 +177,6 @@ class Executor:
             if problem is not None:
                 return {**report, "status": FAILED, "engine": None, "error": problem}
         return report
-
-
-def _without_report(step: Step, outcome: Outcome) -> ModelReport:
-    spec = step.work.spec
-    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-    report["status"], report["error"] = FAILED, outcome.without_report(step.tail())
-    report["log"] = step.keep_log(outcome.what)
-    return report
 
 
 def _without_frame(on_event: OnEvent) -> OnEvent:

@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ErrorInfo, ModelReport
+from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelReport
 from prepare_models_entrypoint.contract.source import Source
 
 from .. import __version__
@@ -21,15 +21,16 @@ from ..errors import FarmError, UsageError
 from ..farm import member, tasks
 from ..farm.cluster import Cluster, Want, version
 from ..manifest.model import ModelSpec
+from ..options import ContainerOptions
 from ..planning.planned import BUILD, PlannedModel
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from ..running.publishing import Publisher
-from ..store import Store, Turn, open_store, restore
+from ..store import restore
+from ..store.local import Store, Turn, open_store
 from ..store.shared import SharedStore
-from .options import ContainerOptions
-from .outcome import Outcome
-from .work import Lines, OnEvent, Step, Work
+from .executor import Downloader
+from .work import Lines, OnEvent, Outcome, Step, Work
 
 _AT_ONCE = 128
 
@@ -98,7 +99,7 @@ class Farm:
         self._cluster.stop()
 
 
-class _Class:
+class _Class(Downloader):
     """The workers of one device class: the environment, and the transport of all steps."""
 
     def __init__(self, device: str, cluster: Cluster, shared: SharedStore, *, attach: bool) -> None:
@@ -156,11 +157,6 @@ class _Class:
         step.out.mkdir(parents=True, exist_ok=True)
         (step.out / "report.json").write_text(json.dumps({"models": [report]}), encoding="utf-8")
         return Outcome("worker", 0)
-
-    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Do nothing: ``carry`` has put everything in its place."""
-        del step, report
-        return None
 
     def stop(self) -> None:
         """Cancel what this run waits for."""

@@ -14,22 +14,21 @@ from prepare_models_entrypoint.contract import runtime
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.launch import NICE_VARIABLE
-from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 
-from ..lock import facts
+from ..lock import document as locks
 from ..machine.environments import machine_facts, remembered
+from ..options import ContainerOptions
 from ..running import child
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import Fetching
-from .options import ContainerOptions
-from .outcome import Outcome
-from .work import Lines, OnEvent, Step
+from .executor import Downloader
+from .work import Lines, OnEvent, Outcome, Step
 
 _TERM_GRACE_S = 5.0
 _ENDED_ITSELF = (0, 1, 2)
 
 
-class LocalPython:
+class LocalPython(Downloader):
     """This Python: the environment, and the transport of all steps."""
 
     def __init__(self, options: ContainerOptions | None = None) -> None:
@@ -48,7 +47,7 @@ class LocalPython:
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
         """Return this Python's name and facts in a lock."""
-        return facts.of_python(self.describe())
+        return locks.facts_of_python(self.describe())
 
     def building(self) -> LocalPython:
         """Return this."""
@@ -71,11 +70,6 @@ class LocalPython:
         if status is None or (self._stopped and status not in _ENDED_ITSELF):
             return None
         return Outcome("entrypoint", status)
-
-    def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
-        """Do nothing: the entrypoint has put everything in place."""
-        del step, report
-        return None
 
     def fetcher(self, job: FetchJob, connection: ConnectionSpec) -> Fetching:
         """Return a child process that fetches a job's sources."""

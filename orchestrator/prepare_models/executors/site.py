@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 from prepare_models_entrypoint.contract import schema
@@ -18,14 +20,13 @@ from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.daemon import Image, container_groups, container_user
-from ..docker.owners import LABEL, owner_labels, owner_lives
-from ..errors import ContainerError
+from ..docker.daemon import LABEL, Image, container_groups, container_user, owner_labels, owner_lives
+from ..errors import ContainerError, KeyUnavailableError
 from ..machine import platforms
 from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
 from ..machine.facts import Machine
-from . import secrets
-from .options import ContainerOptions
+from ..options import ContainerOptions
+from ..support.paths import contents_dir
 
 OWNER_LABEL = f"{LABEL}.owner"
 HOME = {
@@ -47,9 +48,7 @@ class Site:
     def __init__(self, options: ContainerOptions, umask: str) -> None:
         """Connect to the daemon that DOCKER_HOST or the context names; choose platform, image and way to the GPU.
 
-        Args:
-            options: what the command line says.
-            umask: the caller's, in octal digits.
+        ``umask``: the caller's, in octal digits.
 
         Raises:
             HostError: it doesn't answer, lacks the image, or has no way to the GPU.
@@ -69,7 +68,7 @@ class Site:
             for access in gpu.for_each(daemon, self._machine, wanted):
                 self._gpus.put(access)
         self.containers.sweep(OWNER_LABEL, "", keep=owner_lives)
-        secrets.sweep()
+        _sweep_secrets()
 
     @property
     def local(self) -> bool:
@@ -198,3 +197,41 @@ def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:
             hint=f"set {BOARD_VARIABLE} to what prepare-models doctor prints there, such as p3767-0000",
         )
     return Machine(arch=arch, l4t=platforms.version(releases[0]), board=board, device_groups=(_VIDEO,))
+
+
+@contextlib.contextmanager
+def secret_file(content: str | None, name: str) -> Iterator[Path | None]:
+    """Yield a file with a secret that only this user can read, in memory if the system has such files.
+
+    ``name``: name of the secret.
+    """
+    if content is None:
+        yield None
+        return
+    file = _directory() / f"{os.getpid()}-{threading.get_ident()}-{name}"
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _sweep_secrets() -> None:
+    """Remove the secrets of processes that were killed."""
+    for file in _directory().iterdir():
+        pid = file.name.partition("-")[0]
+        if not Path("/proc", pid).exists():
+            file.unlink(missing_ok=True)
+
+
+def _directory() -> Path:
+    user = os.environ.get("XDG_RUNTIME_DIR") or "/dev/shm"  # noqa: S108  # a private directory in it
+    base = Path(user) if os.access(user, os.W_OK) else contents_dir()
+    directory = base / f"prepare-models-keys-{os.getuid()}"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = directory.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise KeyUnavailableError(f"{directory} is open to other users", hint="remove it, then run again")
+    return directory

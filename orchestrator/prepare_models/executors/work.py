@@ -9,20 +9,78 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
+from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
-from prepare_models_entrypoint.contract.pins import Pins
-from prepare_models_entrypoint.contract.report import ModelReport, StageResult, read
+from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, StageResult, blank, read
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
-from ..manifest.model import ModelSpec
+from ..running.child import AGAIN, entrypoint_failed
 from ..support.paths import contents_dir
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
+
+_KILLED = (137, 143)
+
+
+class Outcome(Value):
+    """How a process ended.
+
+    what: name of the process in messages and of its log. oom: whether the kernel killed something in it for lack of
+    memory. expired_s: the time limit, in seconds, that ended it. memory_bytes: its memory limit; 0 for none.
+    hint: what to do if the cause is unknown.
+    """
+
+    what: str
+    exit_code: int
+    oom: bool = False
+    expired_s: float | None = None
+    memory_bytes: int = 0
+    hint: str = AGAIN
+
+    def without_report(self, tail: str) -> ErrorInfo:
+        """Return why there is no report. ``tail``: the last lines of the log."""
+        last = f"; its last lines:\n{tail}" if tail else ""
+        if self.expired_s is not None:
+            return _error(
+                "build-timeout", f"the {self.what} was stopped after {self.expired_s:g} s{last}", "raise --timeout"
+            )
+        if self.oom:
+            return _error("out-of-memory", f"the {self.what} ran out of memory{last}", self._memory_hint())
+        if self.what == CONTAINER and self.exit_code in _KILLED:
+            return _error("container-killed", f"the {self.what} was killed from outside{last}", "run again")
+        message = f"the {self.what} ended with status {self.exit_code} and without a report{last}"
+        return entrypoint_failed(message, hint=self.hint)
+
+    def hint_for(self, error: ErrorInfo) -> str:
+        """Return the hint of an error, which for one about memory names the limit that the process had."""
+        if error["code"] == "out-of-memory" and self.oom:
+            return self._memory_hint()
+        if error["code"] == "memory-insufficient" and self.memory_bytes:
+            return f"the limit was {self.memory_bytes >> 20} MiB: raise --memory"
+        return error["hint"]
+
+    def _memory_hint(self) -> str:
+        """Return a hint for when memory runs out."""
+        less = "lower builder.workspace, run with --jobs 1"
+        limit = self.memory_bytes >> 20
+        return f"the limit was {limit} MiB: raise --memory, {less}" if limit else f"{less}, add memory or swap"
+
+
+CONTAINER = "container"
+
+
+def _error(code: str, message: str, hint: str) -> ErrorInfo:
+    return ErrorInfo(code=code, stage=None, message=message, hint=hint, retryable=True)
+
 
 OnEvent = Callable[[Event], None]
 
@@ -127,10 +185,8 @@ class Step(Value):
     def write(self, *, key_file: Path | None, secrets_file: Path | None, image: str | None = None) -> None:
         """Write the job where the entrypoint reads it.
 
-        Args:
-            key_file: where it finds the model's key.
-            secrets_file: where it finds the secrets of the connection.
-            image: digest of the container image that it runs in.
+        ``key_file``, ``secrets_file``: where it finds the model's key, and the secrets of the connection. ``image``:
+        digest of the container image that it runs in.
         """
         work = self.work
         model = work.spec.job(work.output_dir, key_file=key_file, timeout_s=work.timeout_s)
@@ -207,3 +263,9 @@ def _weights(model: Path) -> tuple[Path, ...]:
         return external_data.files(model)
     except (ExternalDataError, OSError):
         return ()
+
+
+def failed(spec: ModelSpec, error: ErrorInfo) -> ModelReport:
+    """Return the report of a model that failed before anything was done."""
+    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
+    return {**report, "status": FAILED, "error": error}

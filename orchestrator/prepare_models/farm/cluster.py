@@ -12,6 +12,7 @@ import queue
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 
+from ..docker.address import is_local
 from ..errors import ExtraMissingError, FarmError
-from ..executors.options import FarmOptions
-from . import address
+from ..options import FarmOptions
 from .member import Introduction, Member
 
 if TYPE_CHECKING:
@@ -80,12 +81,19 @@ class Cluster:
     """
 
     def __init__(self, options: FarmOptions) -> None:
-        self.address = address.checked(options)
+        self.address = options.address()
         version()
         from distributed import Client
 
+        class Returning(Client):  # type: ignore[misc]  # distributed has no types
+            async def _reconnect(self) -> None:
+                # Under its old name, the scheduler may send it events before the greeting, or remove it again along
+                # with the broken connection: then it would be connecting for ever.
+                self.id = f"prepare-models-{uuid.uuid4()}"
+                await super()._reconnect()
+
         try:
-            self._client = Client(
+            self._client = Returning(
                 self.address,
                 security=_security(options),
                 set_as_default=False,
@@ -121,11 +129,8 @@ class Cluster:
     def perform(self, work: Callable[..., object], order: object, want: Want, on_line: Callable[[str], None]) -> Any:
         """Have a worker of a device class do some work, and return what it returned, None where ``stop`` was called.
 
-        Args:
-            work: a function of a module.
-            order: its argument.
-            want: the task that this becomes.
-            on_line: hears what the worker tells; called in this thread.
+        ``work``: a function of a module, called with ``order``. ``want``: the task that this becomes. ``on_line``:
+        hears what the worker tells; called in this thread.
 
         Raises:
             FarmError: the workers that tried it died, all workers of the class are gone, or the scheduler is.
@@ -238,7 +243,8 @@ class Cluster:
         Raises:
             FarmError: it does not come back.
         """
-        while self._client.status == "connecting":
+        deadline = time.monotonic() + 2 * _CONNECT_S  # it gives up by itself after half of that
+        while self._client.status == "connecting" and time.monotonic() < deadline:
             time.sleep(0.1)
         if self._client.status != "running":
             raise FarmError("farm-lost", f"the scheduler at {self.address} no longer answers")
@@ -255,18 +261,13 @@ def serve(
 ) -> None:
     """Work for a farm, one task at a time, until a signal ends it.
 
-    Args:
-        options: where the farm is.
-        said: what this worker reports about itself.
-        name: of the worker.
-        folder: for Dask's own files.
-        ready: called when the scheduler knows this worker.
-        stop: ends what is under way, from another thread.
+    ``said``: what this worker reports about itself. ``folder``: for Dask's own files. ``ready``: called when the
+    scheduler knows this worker. ``stop``: ends what is under way, from another thread.
 
     Raises:
         FarmError: there is no scheduler, or it is gone.
     """
-    scheduler = address.checked(options)
+    scheduler = options.address()
 
     async def work() -> bool:
         import dask
@@ -277,7 +278,7 @@ def serve(
         async with Worker(
             scheduler, nthreads=1, name=name, security=_security(options), resources={resource(said["device"]): 1},
             startup_information={_SAID: lambda _: json.dumps(said)}, local_directory=str(folder), memory_limit=0,
-            host="127.0.0.1" if address.is_here(scheduler) else None, dashboard_address="127.0.0.1:0",
+            host="127.0.0.1" if is_local(scheduler) else None, dashboard_address="127.0.0.1:0",
             death_timeout=_CONNECT_S,
         ) as worker:  # fmt: skip
 

@@ -12,17 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
-from prepare_models_entrypoint.contract.report import FAILED, ModelReport, blank
+from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import InterruptedRunError, PrepareModelsError, SharedStoreError
 from ..executors.executor import Executor
+from ..executors.work import failed
 from ..manifest.load import NO_FILE
 from ..manifest.model import Manifest, ModelSpec
-from ..running import whole_run
+from ..options import RunSettings, Sharing
+from ..running import runner
 from ..running.progress import Observer
 from ..running.selection import Chosen
-from ..running.sharing import Sharing
 from ..support import paths
 from ..support.os_errors import in_words
 from . import cluster
@@ -75,17 +76,11 @@ def build(order: Order) -> ModelReport:
     except InterruptedRunError:
         cluster.give_up()
     except PrepareModelsError as error:
-        return _failed(order.spec, error)
+        return failed(order.spec, error.info())
     finally:
         with _guard:
             del _at_work[order.key]
     return report
-
-
-def _failed(spec: ModelSpec, error: PrepareModelsError) -> ModelReport:
-    """Return the report of a model that an error ended."""
-    report = blank(spec.name, spec.source, precision=spec.precision, converter=spec.converter)
-    return {**report, "status": FAILED, "error": error.info()}
 
 
 def stop(keys: Sequence[str] | None = None) -> None:
@@ -118,10 +113,10 @@ def _run(order: Order, executor: Executor, sharing: Sharing, observer: Observer)
     with tempfile.TemporaryDirectory(prefix="prepare-models-farm-", dir=paths.make_cache()) as folder:
         chosen = Chosen(Manifest(NO_FILE, (spec,)), (spec,), executor)
         # Who sent the order has accepted the terms.
-        settings = whole_run.Settings(
+        settings = RunSettings(
             Path(folder), force=order.force, timeout_s=order.timeout_s, accept_eula=True, sharing=sharing
         )
-        (report,) = whole_run.perform(chosen, settings, observer, started=time.time())["models"]
+        (report,) = runner.perform(chosen, settings, observer, started=time.time())["models"]
     for each in report["warnings"]:
         if each["code"] == SharedStoreError.UNREACHABLE:
             raise SharedStoreError(each["code"], each["message"], hint=each["hint"])

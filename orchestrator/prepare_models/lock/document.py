@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.digest import is_sha256
+from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import read_small, write_own
 from prepare_models_entrypoint.contract.values import Value
 
+from .. import __version__
 from ..errors import HostError, LockError
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
+
+if TYPE_CHECKING:
+    from ..docker.daemon import Image
+    from ..machine.platforms import Platform
+
 
 VERSION = 1
 ROLES = (
@@ -70,10 +79,6 @@ class Lock(Value):
     models: Mapping[str, tuple[LockedFile, ...]] = field(default_factory=dict)
     platforms: Mapping[str, Facts] = field(default_factory=dict)
     engines: Mapping[str, tuple[LockedEngine, ...]] = field(default_factory=dict)
-
-    def file(self, model: str, role: str) -> LockedFile | None:
-        """Return a file that a model has only once: its model or its calibration cache."""
-        return next((file for file in self.models.get(model, ()) if file.role == role), None)
 
     def engine_digests(self, model: str) -> Mapping[str, str]:
         """Return the sha256 of each locked engine of a model by its build key."""
@@ -137,10 +142,8 @@ def parse(data: bytes, name: str) -> Lock:
 
 def write(file: Path, lock: Lock) -> None:
     """Write a lock atomically. A link in its place, which may be planted, is replaced."""
-    try:
+    with writing(file, "give write access to it"):
         write_own(file, lock.to_json().encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give write access to it") from None
 
 
 def _check(raw: Collection[str], lock: Lock) -> None:
@@ -166,3 +169,23 @@ def _raw(file: LockedFile) -> dict[str, object]:
 
 def _unreadable(name: str, why: str) -> LockError:
     return LockError([f"{name} is not a lock: {why}"], hint="restore it, or remove it and run prepare-models lock")
+
+
+# Packages of the extra ``local``; others come with extras that not everybody has.
+_REWRITING = ("onnx",)
+
+
+def facts_of_python(runtime: RuntimeInfo) -> tuple[str, Facts]:
+    """Return name and facts of this Python as a platform."""
+    backend = runtime["backend"]
+    facts = {"tool": __version__}
+    if backend is not None:
+        facts.update(backend=backend["name"], backend_version=backend["version"])
+    facts.update({name: found for name, found in runtime.get("packages", {}).items() if name in _REWRITING})
+    return f"local-{os.uname().machine}", facts
+
+
+def facts_of_image(row: Platform, image: Image) -> tuple[str, Facts]:
+    """Return name and facts of an image as a platform."""
+    facts = {"tool": __version__, "image_id": image.id, "tensorrt": row.tensorrt}
+    return f"{row.name}-{image.machine}", facts

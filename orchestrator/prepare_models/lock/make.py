@@ -8,9 +8,7 @@ from typing import cast
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.source import Source
 
-from ..manifest import licences
-from ..manifest.model import Manifest, ModelSpec
-from ..running.connection import ConnectionSpec
+from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..running.fetch_process import OnEvent, fetch_sources
 from .document import Lock, LockedFile
 from .sources import Wanted, external_data, fetched_weights, measure_local, measure_samples, wanted
@@ -19,12 +17,8 @@ from .sources import Wanted, external_data, fetched_weights, measure_local, meas
 def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_eula: bool, on_event: OnEvent) -> Lock:
     """Return the lock of a manifest, with the previous lock's platforms, and its engines of unchanged models.
 
-    Args:
-        manifest: the models.
-        previous: the existing lock; its remote sources stay if the manifest still names them.
-        update: models whose remote sources are fetched again.
-        accept_eula: whether terms are accepted.
-        on_event: called with the progress of downloads.
+    The previous lock's remote sources stay if the manifest still names them; those of the models in ``update`` are
+    fetched again. ``on_event``: called with the progress of downloads.
 
     Raises:
         SourcesError: sources could not be fetched; it has each with its reason.
@@ -47,11 +41,8 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
             else:
                 todo.append((spec, file))
         models[spec.name] += measure_samples(spec, base)
-    licences.require((spec for spec, _ in todo), accepted=accept_eula)
-    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
-    for spec, file in todo:
-        by_network.setdefault(spec.network, {})[file.source] = file.pinned
-    results = fetch_sources(by_network, on_event=on_event)
+    require_terms((spec for spec, _ in todo), accepted=accept_eula)
+    results = fetch_sources(((spec.network, file.source, file.pinned) for spec, file in todo), on_event=on_event)
     for spec, file in todo:
         result = results[Source.of(file.source).id]
         models[spec.name].append(_locked(file, result))
@@ -75,11 +66,9 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
     """
     base = manifest.path.absolute().parent
     remote = [(spec, file) for spec in manifest.models for file in wanted(spec, base) if file.identifier is not None]
-    licences.require((spec for spec, _ in remote), accepted=accept_eula)
-    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
-    for spec, file in remote:
-        by_network.setdefault(spec.network, {})[file.source] = None  # if pinned, it would be taken from the store
-    results = fetch_sources(by_network, on_event=on_event)
+    require_terms((spec for spec, _ in remote), accepted=accept_eula)
+    unpinned = ((spec.network, file.source, None) for spec, file in remote)  # pinned, they would come from the store
+    results = fetch_sources(unpinned, on_event=on_event)
     locked = {spec.name: lock.models.get(spec.name, ()) for spec in manifest.models}
     weights = [(spec, file) for spec in manifest.models for file in fetched_weights(spec, locked[spec.name])]
     served = {(spec.name, file.place): results.get(file.source_id or "") for spec, file in weights}

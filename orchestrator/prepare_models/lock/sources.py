@@ -9,9 +9,9 @@ from prepare_models_entrypoint.contract import other_formats
 from prepare_models_entrypoint.contract.external_data import files
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.files import open_regular, sha256_file
-from prepare_models_entrypoint.contract.samples import SampleConfig
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
+from prepare_models_entrypoint.contract.verification import SampleConfig
 
 from ..errors import HostError
 from ..manifest.model import ModelSpec

@@ -5,27 +5,57 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prepare_models_entrypoint.contract import known_faults, sizes
+from prepare_models_entrypoint.contract import backends, converters, extras, known_faults, packages, sizes
 from prepare_models_entrypoint.contract.values import Value
 
 from ..docker import daemon_errors, gpu
 from ..docker.daemon import Daemon
 from ..errors import HostError
 from ..support.paths import cache_dir
-from . import jetpacks, local_builds, platforms
+from . import jetpacks, platforms
+from .environments import unavailable
 from .facts import Machine
-from .findings import CONTAINERS, FAIL, OK, WARN, Finding, judged
 from .platforms import Platform
 
 if TYPE_CHECKING:
     from ..docker.container import Containers
-    from .power import Power
+    from .facts import Power
+
+
+OK = "ok"
+WARN = "warn"
+FAIL = "fail"
+
+CONTAINERS, LOCAL = "docker", "local"  # executors
+
+
+class Finding(Value):
+    """One thing that was checked. of: the executor that needs it; empty if all do."""
+
+    name: str
+    status: str
+    message: str
+    fix: str = ""
+    of: str = ""
+
+
+def judged(findings: Sequence[Finding], executor: str | None) -> list[Finding]:
+    """Return findings if one executor works: what others lack is then a warning. None: failures stay failures."""
+    if executor is None:
+        return list(findings)
+    return [
+        replace(each, status=WARN) if each.status == FAIL and each.of not in ("", executor) else each
+        for each in findings
+    ]
+
 
 _OLDEST_API = (1, 40)
 _ENGINE_BYTES = 2 << 30
@@ -39,28 +69,16 @@ _SWAP = (
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
-class Automatic(Value):
-    """What ``--executor auto`` means here. name: None if nothing works; then there are a reason and its fix."""
-
-    name: str | None
-    reason: str = ""
-    fix: str = ""
-
-
 def examine(
-    machine: Machine, *, models_dir: Path, platform: str | None, automatic: Automatic | None = None,
-    install: str = "", power: Power | None = None,
+    machine: Machine, *, models_dir: Path, platform: str | None, image: str | None = None,
+    automatic: str | HostError | None = None, power: Power | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Return all findings.
 
-    Args:
-        machine: what was probed.
-        models_dir: where engines are written.
-        platform: name of the platform that the user wants, None for the machine's own.
-        automatic: what ``auto`` means; None if another machine was probed, about which neither this Python nor the
-        container engine's images say anything. Unless a platform was asked for, only what it needs can fail.
-        install: the command that installs what builds in this Python.
-        power: the state of a Jetson.
+    ``platform``, ``image``: what the user wants, None for the machine's own. ``automatic``: the executor that ``auto``
+    means, or why there is none; None if another machine was probed, about which neither this Python nor the container
+    engine's images say anything. Unless a platform was asked for, only what it needs can fail. ``power``: the state of
+    a Jetson.
 
     Raises:
         UsageError: there is no platform with that name.
@@ -74,20 +92,20 @@ def examine(
     if containers is not None:
         findings += _engine(containers, machine, chosen)
         if chosen is not None and automatic is not None:
-            findings += _image(containers, chosen)
+            findings += _image(containers, chosen, image or chosen.image)
     if automatic is not None:
-        findings += [_automatic(automatic), *local_builds.examine(machine, install)]
-        findings = judged(findings, None if platform else automatic.name)
+        findings += [_automatic(automatic), *_this_python(machine)]
+        findings = judged(findings, None if platform or isinstance(automatic, HostError) else automatic)
     findings += [*_memory(machine), *([_power(power)] if power else [])]
     findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]
     return [*findings, _clock(), *_network()]
 
 
-def _automatic(automatic: Automatic) -> Finding:
-    if automatic.name is None:
-        return Finding("executor", FAIL, automatic.reason, automatic.fix)
-    what = "containers" if automatic.name == CONTAINERS else "this Python"
-    return Finding("executor", OK, f"auto takes {automatic.name}: {what}")
+def _automatic(automatic: str | HostError) -> Finding:
+    if isinstance(automatic, HostError):
+        return Finding("executor", FAIL, automatic.message, automatic.hint)
+    what = "containers" if automatic == CONTAINERS else "this Python"
+    return Finding("executor", OK, f"auto takes {automatic}: {what}")
 
 
 def _machine(machine: Machine) -> Iterator[Finding]:
@@ -105,31 +123,21 @@ def _machine(machine: Machine) -> Iterator[Finding]:
             text = f"GPU {card.index}: {card.name}, compute capability {capability}, driver {card.driver}"
             yield Finding("machine", OK, text)
         if len(machine.capabilities) > 1:
-            yield Finding(
-                "machine",
-                WARN,
-                f"different GPUs ({', '.join(machine.capabilities)}): an engine runs only on the kind that built it",
-                "choose the GPU that will run them: --gpu NUMBER",
-            )
+            kinds = ", ".join(machine.capabilities)
+            text = f"different GPUs ({kinds}): an engine runs only on the kind that built it"
+            yield Finding("machine", WARN, text, "choose the GPU that will run them: --gpu NUMBER")
         if machine.gpus and machine.gpu_reason:
             yield Finding("machine", WARN, machine.gpu_reason, machine.gpu_fix)
         if not machine.gpus:
-            yield Finding(
-                "machine",
-                WARN,
-                f"{machine.arch}, no GPU: {machine.gpu_reason}",
-                f"nothing to do to build engines ahead of time with TensorRT-RTX; otherwise {machine.gpu_fix}",
-            )
+            fix = f"nothing to do to build engines ahead of time with TensorRT-RTX; otherwise {machine.gpu_fix}"
+            yield Finding("machine", WARN, f"{machine.arch}, no GPU: {machine.gpu_reason}", fix)
     if machine.cdi:
         yield Finding("CDI", OK, f"specifications name {', '.join(machine.cdi)}")
     elif machine.gpus or machine.jetson:
         mode = "--mode=csv " if machine.jetson else ""
-        yield Finding(
-            "CDI",
-            WARN,
-            "no specification names a GPU",
-            f"only needed without the runtime nvidia: sudo nvidia-ctk cdi generate {mode}--output=/etc/cdi/nvidia.yaml",
-        )
+        generate = f"sudo nvidia-ctk cdi generate {mode}--output=/etc/cdi/nvidia.yaml"
+        fix = f"only needed without the runtime nvidia: {generate}"
+        yield Finding("CDI", WARN, "no specification names a GPU", fix)
 
 
 def _platform(machine: Machine, name: str | None) -> tuple[Platform | None, Finding]:
@@ -179,12 +187,9 @@ def _connect() -> tuple[Containers | None, Finding]:
 def _engine(containers: Containers, machine: Machine, chosen: Platform | None) -> Iterator[Finding]:
     daemon = containers.daemon
     if not daemon.local:
-        yield Finding(
-            "engine's place",
-            WARN,
-            "the engine is on another machine, to which files are sent; this report is about this machine",
-            "give --platform NAME to run, and run prepare-models doctor there",
-        )
+        text = "the engine is on another machine, to which files are sent; this report is about this machine"
+        fix = "give --platform NAME to run, and run prepare-models doctor there"
+        yield Finding("engine's place", WARN, text, fix)
         return
     if daemon.arch and daemon.arch != machine.arch:
         text = f"the engine's machine is {daemon.arch}, this one {machine.arch}"
@@ -210,18 +215,18 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     return Finding("GPU access", OK, text)
 
 
-def _image(containers: Containers, chosen: Platform) -> Iterator[Finding]:
-    image = containers.image(chosen.image)
+def _image(containers: Containers, chosen: Platform, name: str) -> Iterator[Finding]:
+    image = containers.image(name)
     build = f"prepare-models image build --platform {chosen.name}"
     if image is None:
-        text = f"the container engine does not have {chosen.image}"
+        text = f"the container engine does not have {name}"
         yield Finding("image", FAIL, text, f"{build}; or image pull, image load", of=CONTAINERS)
         return
     why_not = image.unfit()
     if why_not is None:
-        yield Finding("image", OK, f"{chosen.image}, {sizes.readable(image.bytes)}")
+        yield Finding("image", OK, f"{name}, {sizes.readable(image.bytes)}")
     else:
-        yield Finding("image", FAIL, f"{chosen.image}: {why_not}", build, of=CONTAINERS)
+        yield Finding("image", FAIL, f"{name}: {why_not}", build, of=CONTAINERS)
 
 
 def _memory(machine: Machine) -> Iterator[Finding]:
@@ -300,3 +305,60 @@ def _authority(variable: str, place: Path) -> Finding:
     except OSError as error:  # ssl.SSLError is one
         return Finding(name, FAIL, f"{variable} names {place}, where no certificate can be read: {error}", fix)
     return Finding(name, OK, f"{variable}: {place}")
+
+
+# Packages of an extra of this distribution, beyond those of every installation.
+EXTRAS = {
+    "calibrate": ("onnxruntime", "pillow"),
+    "verify": ("onnxruntime", "pillow", "polygraphy"),
+    "sanitize": ("onnx-graphsurgeon", "onnxruntime", "polygraphy"),
+    "modelopt": ("nvidia-modelopt",),
+}
+_CODEC = "pip install cryptography and then pip install --no-deps nvidia-eff-tao-encryption"
+
+
+def _this_python(machine: Machine) -> Iterator[Finding]:
+    """Check what builds in this Python need, without importing any of it."""
+    installed, found = packages.installed(), converters.find()
+    yield from _backend(machine)
+    if "onnx" in installed:
+        yield Finding("onnx here", OK, f"onnx {installed['onnx']}", of=LOCAL)
+    else:
+        text = "onnx is not installed: models can't be changed"
+        yield Finding("onnx here", WARN, text, extras.install("local"), of=LOCAL)
+    yield _codec(found.codec)
+    programs = [f"{name} {path}" for name, path in found.programs.items()]
+    yield Finding("converters here", OK, ", ".join(programs) or "no trtexec, no tao-converter", of=LOCAL)
+    there = [name for name, needed in EXTRAS.items() if set(needed) <= set(installed)]
+    absent = [name for name in EXTRAS if name not in there]
+    text = f"installed: {', '.join(there) or 'none'}; not installed: {', '.join(absent) or 'none'}"
+    yield Finding("extras here", OK, text, of=LOCAL)
+
+
+def _backend(machine: Machine) -> Iterator[Finding]:
+    backend, why_not = backends.installed_backend(), unavailable()
+    if why_not is not None:
+        yield Finding("TensorRT here", FAIL, why_not, extras.install("local"), of=LOCAL)
+        return
+    name, version = (backend["name"], backend["version"]) if backend else ("trtexec", backends.library_version() or "")
+    text = f"{name} {version}".strip()
+    if name == "tensorrt_rtx":
+        text += ", which builds without a GPU, for RTX GPUs only: not for Isaac ROS and Triton"
+        yield Finding("TensorRT here", OK, text, of=LOCAL)
+        return
+    if not (machine.gpus or machine.jetson):
+        text += f", which builds on a GPU, and there is none: {machine.gpu_reason}"
+        yield Finding("TensorRT here", FAIL, text, machine.gpu_fix, of=LOCAL)
+    else:
+        yield Finding("TensorRT here", OK, text, of=LOCAL)
+    for fault in known_faults.of_version(version, machine.capabilities):
+        yield Finding("known faults", WARN, fault["message"], fault["hint"], of=LOCAL)
+
+
+def _codec(installed: bool) -> Finding:
+    if installed:
+        return Finding(".etlt here", OK, "NVIDIA's codec is installed", of=LOCAL)
+    possible = os.uname().machine == "x86_64" and sys.version_info[:2] in ((3, 10), (3, 12))
+    fix = _CODEC if possible else "decrypt .etlt models on x86_64 with Python 3.10 or 3.12, or in an image"
+    text = "NVIDIA's codec is not installed: .etlt models can't be decrypted"
+    return Finding(".etlt here", WARN, text, fix, of=LOCAL)

@@ -44,12 +44,10 @@ def unavailable() -> str | None:
 def remembered(
     facts: Sequence[object], ask: Callable[[], RuntimeInfo], *, lasting: Callable[[RuntimeInfo], bool]
 ) -> RuntimeInfo:
-    """Return an environment's description.
+    """Return an environment's description: what is remembered for some facts, else what ``ask`` finds out.
 
-    Args:
-        facts: everything that it depends on.
-        ask: obtains the description.
-        lasting: returns whether an answer stays valid as long as the facts do; a missing GPU doesn't.
+    ``facts``: everything that it depends on. ``lasting``: returns whether an answer stays valid as long as the facts
+    do; a missing GPU doesn't.
     """
     found: RuntimeInfo | None = recalled(facts)
     if found is not None:
@@ -79,13 +77,7 @@ def remember(facts: Sequence[object], answer: Any) -> None:
 
 
 def image_facts(image_id: str, found: Machine, gpu: str) -> list[object]:
-    """Return what an image's description depends on, however its container gets the GPU.
-
-    Args:
-        image_id: identifies every byte of the image.
-        found: this machine.
-        gpu: the GPUs that the container gets: none, all, an index or a UUID.
-    """
+    """Return what an image's description depends on, however its container gets its GPUs. ``gpu``: which."""
     return [CONTRACT_VERSION, image_id, found.board, gpu, *(machine_facts() if gpu != gpus.NONE else ())]
 
 

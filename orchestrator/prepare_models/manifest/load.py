@@ -12,9 +12,9 @@ from typing import Any
 from prepare_models_entrypoint.contract import converters, skeleton
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR, Deployment
-from prepare_models_entrypoint.contract.groups import Nested
 from prepare_models_entrypoint.contract.kinds import Kind, Text
 from prepare_models_entrypoint.contract.precision import AUTO
+from prepare_models_entrypoint.contract.settings import Nested
 from prepare_models_entrypoint.contract.source import Source
 
 from ..catalog import PREFIX, find

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract import key_file
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.groups import Nested, closed, keys
+from prepare_models_entrypoint.contract.files import read_line
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
-from prepare_models_entrypoint.contract.settings import REQUIRED, Record, rows, setting
+from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import KeyUnavailableError
+from ..errors import KeyUnavailableError, LicenceError
 from ..running.connection import ConnectionSpec
 from ..support import paths
 
@@ -42,7 +41,7 @@ class Key(Value):
         elif self.file is not None:
             where = f"key file {self.file}"
             try:
-                key = key_file.read(self.file)
+                key = read_line(self.file)
             except OSError as error:
                 raise KeyUnavailableError(
                     f"{where}: {error.strerror}", hint="give the path of a readable file"
@@ -84,6 +83,7 @@ DEVICE = Text(
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?",
 )
 TARGETS = ByName(DEVICE, "names with their device classes, such as {orin: sm_87/trt10.3}")
+_EULA_VARIABLE = "PREPARE_MODELS_ACCEPT_EULA"
 _URL = Text("a URL that starts with https://", r"https?://[^\s]+")
 
 
@@ -178,10 +178,8 @@ class ModelSpec(ModelSettings):
     def job(self, output_dir: Path, *, key_file: Path | None = None, timeout_s: float | None = None) -> ModelJob:
         """Return the entrypoint's job for this model.
 
-        Args:
-            output_dir: directory of the model, absolute if anything is written.
-            key_file: where the entrypoint finds the key.
-            timeout_s: seconds that the conversion may take.
+        ``output_dir``: directory of the model, absolute if anything is written. ``key_file``: where the entrypoint
+        finds the key. ``timeout_s``: seconds that the conversion may take.
         """
         return ModelJob(
             **{**self.shared(), "key_file": str(key_file) if key_file else None, "timeout_s": timeout_s},
@@ -204,3 +202,22 @@ class Manifest(Value):
     path: Path
     models: tuple[ModelSpec, ...]
     targets: Mapping[str, str] = field(default_factory=dict)
+
+
+def terms_accepted(*, flag: bool) -> bool:
+    """Return whether ``--accept-eula`` was given, or its variable is set."""
+    return flag or os.environ.get(_EULA_VARIABLE, "") in ("1", "true", "yes")
+
+
+def require_terms(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
+    """Refuse models whose terms were not accepted.
+
+    Raises:
+        LicenceError: terms were not accepted; it names each model with the page of its terms.
+    """
+    terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
+    if terms and not accepted:
+        raise LicenceError(
+            "terms must be accepted: " + ", ".join(terms),
+            hint=f"read them, then run again with --accept-eula or {_EULA_VARIABLE}=1",
+        )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prepare_models_entrypoint.contract.groups import Nested, keys
 from prepare_models_entrypoint.contract.kinds import (
     ByName,
     File,
@@ -20,7 +19,7 @@ from prepare_models_entrypoint.contract.kinds import (
     Whole,
     WordsOrList,
 )
-from prepare_models_entrypoint.contract.settings import REQUIRED, Record, Setting, rows
+from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, Setting, keys, rows
 from prepare_models_entrypoint.contract.shapes import Dims, Shape, ShapeRange, Shapes
 from prepare_models_entrypoint.contract.source import Source, ngc_advice
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from prepare_models_entrypoint.contract.deployment import CONSUMER, DEPLOY_DIR
-from prepare_models_entrypoint.contract.groups import closed
 from prepare_models_entrypoint.contract.kinds import VARIABLE, OneOrMore, Schema, Whole
-from prepare_models_entrypoint.contract.settings import rows
+from prepare_models_entrypoint.contract.settings import closed, rows
 from prepare_models_entrypoint.contract.shapes import DIMS, Shape
 from prepare_models_entrypoint.contract.source import KINDS, NGC_EXAMPLE
 

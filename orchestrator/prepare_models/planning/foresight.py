@@ -11,12 +11,11 @@ from prepare_models_entrypoint.contract.converters import is_encrypted
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
-from prepare_models_entrypoint.contract.samples import SAMPLES_HINT
 from prepare_models_entrypoint.contract.source import NO_FILE_HINT, Source, no_file
+from prepare_models_entrypoint.contract.verification import SAMPLES_HINT
 
 from ..errors import PrepareModelsError
-from ..manifest import licences
-from ..manifest.model import ModelSpec
+from ..manifest.model import ModelSpec, terms_accepted
 from ..support.page import Message, of_warning
 from .planned import BUILD, REBUILD, PlannedModel
 
@@ -53,7 +52,7 @@ def _of_model(spec: ModelSpec) -> Iterator[Message]:
     yield from _of_files(spec)
     yield from _of_secrets(spec)
     yield from _of_samples(spec)
-    if spec.eula and not licences.accepted(flag=False):
+    if spec.eula and not terms_accepted(flag=False):
         text = f"it has terms that must be accepted: {spec.eula}"
         yield _message(spec, "licence-not-accepted", text, "read them, then run with --accept-eula", kind="warning")
 

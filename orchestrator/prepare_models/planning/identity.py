@@ -30,14 +30,9 @@ def expected_identity(
 ) -> dict[str, object]:
     """Return the identity of the engine that a build would produce now.
 
-    Digests of sources that must first be fetched or read are pending.
-
-    Args:
-        spec: the model.
-        runtime: the environment that would build.
-        record: report of the existing engine, with the digests that its sources had when fetched.
-        digests: known digests of files and sources.
-        is_read: called for a local model file; False leaves its digest pending.
+    Digests of sources that must first be fetched or read are pending. ``record``: report of the existing engine, with
+    the digests that its sources had when fetched. ``is_read``: called for a local model file; False leaves its digest
+    pending.
 
     Raises:
         SourceMissingError: a local source doesn't exist.
@@ -76,7 +71,8 @@ def _weights(
     blob = downloads.blob(contents_dir() / "downloads", model) if isinstance(model, str) else None
     named = digests.locations(blob) if blob is not None and blob.is_file() else ()
     sources = [source for location in named if (source := Source.of(spec.source).beside(location)) is not None]
-    found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id) for source in sources]
+    changed = changed_at(Source.of(spec.source))
+    found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id, since=changed) for source in sources]
     if found and all(found):
         return external_data.combined(digest for digest in found if digest)
     recorded = record["identity"] if record is not None else None
@@ -86,7 +82,8 @@ def _weights(
     if any(spec.pins.sha256.get(each["source_id"], each["sha256"]) != each["sha256"] for each in others):
         return Pending.NOT_FETCHED
     weights: str | None = recorded["weights_sha256"]
-    return weights
+    is_newer = changed and record is not None and _is_newer(changed, record)
+    return Pending.ARCHIVE_CHANGED if weights is not None and is_newer else weights
 
 
 def _digest(source: str, pinned: str | None, role: str, record: ModelReport | None, digests: Digests) -> Digest:

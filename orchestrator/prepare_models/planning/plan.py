@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.identity import Change
+from prepare_models_entrypoint.contract.identity import Change, converter_of
 from prepare_models_entrypoint.contract.report import WarningInfo
 from prepare_models_entrypoint.contract.values import Value
 
 from ..executors.executor import Executor
 from ..manifest.model import ModelSpec
-from ..store import open_store
+from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import disk_budget, foresight, planner, targets
+from . import disk_budget, foresight, planner
 from .disk_budget import Disk
-from .planned import PlannedModel, decision
+from .planned import PlannedModel, decision, left_out
 
 
 class Foreseen(WarningInfo):
@@ -86,7 +86,7 @@ def make(
         for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
     ]
     warnings = [WarningInfo(code=each.code, message=each.message, hint=each.hint) for each in dict.fromkeys(told)]
-    warnings += map(targets.left_out, elsewhere)
+    warnings += map(left_out, elsewhere)
     models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
     disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
     return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings), disks)
@@ -96,7 +96,7 @@ def planned(
     specs: Sequence[ModelSpec], executor: Executor, models_dir: Path, *, force: bool = False
 ) -> tuple[list[PlannedModel], Mapping[str, RuntimeInfo]]:
     """Return what would be done for each model, and the runtimes that would do it, by device class."""
-    directory = paths.refuse_file(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    directory = paths.refuse_file(models_dir, paths.MODELS)
     digests = open_digests()
     store, executors = open_store(digests), executor.by_device(specs)
     plans = planner.by_device(executors, directory, store=store, digests=digests, force=force)
@@ -106,7 +106,7 @@ def planned(
 
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:
-    choice, name = planner.converter(model.spec, runtime), model.spec.label
+    choice, name = converter_of(model.spec.job(Path()), runtime), model.spec.label
     problems = tuple(
         Foreseen(kind=each.kind, code=each.code, message=each.message, hint=each.hint)
         for each in foreseen

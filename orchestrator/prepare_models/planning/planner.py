@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
-from prepare_models_entrypoint.contract.converters import Choice
 from prepare_models_entrypoint.contract.digest import Pending, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
-from prepare_models_entrypoint.contract.identity import Change, build_key, changes, converter_of, differences
+from prepare_models_entrypoint.contract.identity import Change, build_key, changes, differences
 from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import EngineMissingError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
-from ..store import Entry, Store, open_store
+from ..store.local import Entry, Store, open_store
 from ..support.file_digests import Digests, open_digests
 from .identity import SourceMissingError, expected_identity
 from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
@@ -52,35 +50,6 @@ def select(manifest: Manifest, names: Sequence[str]) -> tuple[ModelSpec, ...]:
     return tuple(spec for spec in manifest.models if not names or spec.name in names)
 
 
-def with_tensor_names(specs: Sequence[ModelSpec], names: Mapping[str, str]) -> tuple[ModelSpec, ...]:
-    """Return models with other names of tensors in ROS messages. ``names``: name by binding, of one model."""
-    if names and len(specs) != 1:
-        known = ", ".join(spec.name for spec in specs)
-        raise UsageError(f"--tensor-names is for one model, not for {known}", hint="name the model, or use ros:")
-    if not names:
-        return tuple(specs)
-    return tuple(replace(spec, ros=replace(spec.ros, by_binding=dict(names))) for spec in specs)
-
-
-def with_deployment(
-    specs: Sequence[ModelSpec], deploy_dir: str | None, consumers: Sequence[str]
-) -> tuple[ModelSpec, ...]:
-    """Return models for another deployment; None or empty leaves the manifest's setting."""
-    if not deploy_dir and not consumers:
-        return tuple(specs)
-    return tuple(
-        replace(
-            spec,
-            deployment=replace(
-                spec.deployment,
-                deploy_dir=deploy_dir or spec.deployment.deploy_dir,
-                consumers=tuple(consumers) or spec.deployment.consumers,
-            ),
-        )
-        for spec in specs
-    )
-
-
 class Planner(Value):
     """What all plans share.
 
@@ -97,11 +66,8 @@ class Planner(Value):
     def plan(self, spec: ModelSpec, *, thorough: bool = False) -> PlannedModel:
         """Plan one model.
 
-        A large local model without any engine is not read for its digest: its build reads it anyway.
-
-        Args:
-            spec: the model.
-            thorough: read it nevertheless.
+        A large local model without any engine is not read for its digest unless ``thorough``: its build reads it
+        anyway.
 
         Raises:
             InterruptedError: computing digests was stopped.
@@ -153,12 +119,8 @@ class Planner(Value):
     ) -> _Finding | None:
         """Return why the existing engine is not the one that would be built, or None.
 
-        Args:
-            spec: the model.
-            output_dir: its directory.
-            record: its report, or why it can't be read, or None if there is none.
-            expected: the identity that it would have; empty if the source is missing.
-            key: its build key, None while that is not known.
+        ``record``: its report, or why it can't be read, or None if there is none. ``expected``: the identity that it
+        would have; empty if the source is missing. ``key``: its build key, None while that is not known.
         """
         if self.force:
             return _Finding("--force")
@@ -234,8 +196,3 @@ def _stale_companion(spec: ModelSpec, output_dir: Path, record: ModelReport) -> 
     if {**record["deployment"], "version": None} != {**spec.deployed(), "version": None}:
         return "deploy_dir, consumers, warm-up or deepstream changed"
     return None
-
-
-def converter(spec: ModelSpec, runtime: RuntimeInfo) -> Choice:
-    """Return the converter that will be used, as far as known without the model file, and why."""
-    return converter_of(spec.job(Path()), runtime)

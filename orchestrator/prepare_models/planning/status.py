@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
@@ -10,13 +11,16 @@ from typing import Any
 
 from prepare_models_entrypoint.contract import backends, companions
 from prepare_models_entrypoint.contract.backends import PRODUCTS
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import build_key
+from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from ..machine.facts import Machine
 from ..machine.platforms import version
+from ..manifest.model import ModelSpec
 from ..support.file_digests import Digests
 from .planner import PLAN
 
@@ -107,11 +111,24 @@ def _of_files(folder: Path, record: ModelReport, digests: Digests) -> Iterator[s
 
 def _of_sources(record: ModelReport, digests: Digests) -> Iterator[str]:
     """Compare local sources that still exist; an engine doesn't need them."""
+    identity = record["identity"] or {}
     for material in record["materials"]:
         path = Source.of(material["source"]).path
-        if path is not None and path.is_file() and (found := digests.of(path)) != material["sha256"]:
-            role = material["role"].replace("_", " ")
-            yield f"{role} sha256 {material['sha256'][:12]} -> {found[:12]}"
+        if path is None or not path.is_file():
+            continue
+        if (found := digests.of(path)) != material["sha256"]:
+            yield _changed(material["role"].replace("_", " "), material["sha256"], found)
+        elif material["role"] == "model":
+            with contextlib.suppress(ExternalDataError):
+                if (weights := digests.weights_of(path)) != identity.get("weights_sha256"):
+                    yield _changed("external weights", identity.get("weights_sha256") or "none", weights or "none")
+    for plugin in map(Path, record["plugins"]):
+        if plugin.is_file() and (found := digests.of(plugin)) not in identity.get("plugins_sha256", ()):
+            yield f"plugin {plugin.name} -> {found[:12]}"
+
+
+def _changed(what: str, old: str, new: str) -> str:
+    return f"{what} sha256 {old[:12]} -> {new[:12]}"
 
 
 def _of_machine(record: ModelReport, now: Here) -> tuple[list[str], list[str]]:
@@ -182,3 +199,34 @@ def _misfit(record: ModelReport, now: Here, name: str, capability: str) -> str |
     if board and board != now.machine.board:
         return f"module {board} -> {now.machine.board or 'none'}"
     return f"GPU {built['name']} -> {name}" if now.machine.gpus and name != built["name"] else None
+
+
+def records(models_dir: Path) -> dict[str, ModelReport]:
+    """Return the records of the engines in a models directory by model name, sorted."""
+    found = {folder.name: read_record(folder) for folder in sorted(models_dir.iterdir()) if folder.is_dir()}
+    return {name: record for name, record in found.items() if record is not None and record["engine"] is not None}
+
+
+def spec_of(record: ModelReport) -> ModelSpec:
+    """Return the manifest entry that an engine was built from; keys and passwords are missing in records."""
+    identity = record["identity"] or {}
+    sources = {material["role"]: material for material in record["materials"]}
+    model, cache, verification = sources["model"], sources.get("calibration_cache"), record["verification"]
+    job = ModelJob.from_dict(
+        {
+            "name": record["name"],
+            "source": model["source"],
+            "output_dir": "",
+            "deploy_dir": "",
+            "sha256": model["sha256"],
+            "precision": identity["precision"],
+            "calibration_cache": cache["source"] if cache else None,
+            "inputs": identity["inputs"],
+            "builder": identity["builder"],
+            "converter": record["converter"],
+            **{key: value for key, value in identity["conversion"].items() if key != "samples"},
+            "calibration": None,
+            "verify": verification["settings"] if verification else None,
+        }
+    )
+    return ModelSpec(**job.shared(), name=job.name, source=job.source, line=0)

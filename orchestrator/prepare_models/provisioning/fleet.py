@@ -50,12 +50,9 @@ class Device(NamedTuple):
 
 
 def look(places: Iterable[str], *, stale_s: float, now: float) -> list[Device]:
-    """Return the machines whose statuses are at some places, what needs care first.
+    """Return the machines whose statuses are at some places (directories, globs, files, URLs), what needs care first.
 
-    Args:
-        places: directories, globs, files, URLs.
-        stale_s: seconds after which a status says too little about its machine.
-        now: seconds since the epoch.
+    ``stale_s``: seconds after which a status says too little about its machine. ``now``: seconds since the epoch.
 
     Raises:
         UsageError: nothing is at a place.

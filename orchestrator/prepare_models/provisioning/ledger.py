@@ -12,7 +12,7 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_own
 
-from ..support.clock import timestamp
+from ..reports.documents import timestamp
 
 LEDGER_FILE = "switches.jsonl"  # in the models directory
 ADOPTED, SWITCHED, ROLLED_BACK, FOUND = ("adopted", "switched", "rolled-back", "found")

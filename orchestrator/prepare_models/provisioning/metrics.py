@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from .status_document import GOOD, OUTCOMES, STATES, ProvisionedModel, ProvisionStatus
 
 _LAST_GOOD = "prepare_models_last_success_timestamp_seconds"
@@ -34,10 +34,8 @@ def save(file: Path, status: ProvisionStatus) -> None:
     Raises:
         HostError: the file can't be written.
     """
-    try:
+    with writing(file, "give --metrics a file in a directory that exists and may be written"):
         write_atomic(file, render(status, _last_good(file)).encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give --metrics a file in a directory that exists and may be written") from None
 
 
 def render(status: ProvisionStatus, last_good: float | None = None) -> str:

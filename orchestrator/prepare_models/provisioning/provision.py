@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,32 +11,33 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
 from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
-from ..errors import InterruptedRunError, NoRoomError, PrepareModelsError, ReleaseError
+from ..errors import InterruptedRunError, PrepareModelsError, ReleaseError, UsageError
+from ..options import RunSettings
 from ..planning import plan as plans
 from ..planning.planned import PlannedModel
 from ..planning.planner import PLAN
-from ..running import inspecting, whole_run
+from ..running import inspecting, runner
 from ..running.progress import Observer
 from ..running.publishing import Publisher
 from ..running.selection import Chosen
-from ..running.sharing import Sharing
 from ..running.writer_lock import model_lock
-from ..store import CALIBRATION, Entry, open_store, restore
+from ..store import CALIBRATION, restore
 from ..store import PLAN as STORED_PLAN
+from ..store.local import Entry, open_store
 from ..support import paths
 from ..support.file_digests import open_digests
-from ..support.os_errors import in_words
+from ..support.os_errors import full, in_words
 from . import ledger
 from . import status_document as status
 from .health import Health
 from .ledger import Ledger
 from .releases import Releases, fingerprint, refuse_damage
-from .status_file import StatusFile
+from .status_document import Rollback
+from .status_file import StatusFile, note_rollback
 
 _FAR_OFF = "verification-failed"
 
@@ -43,18 +45,14 @@ _FAR_OFF = "verification-failed"
 class Settings(Value):
     """How models are provisioned.
 
-    device: name of this machine. keep: releases of each model that stay, at least 1. health: what judges a version
-    once it is current. force, timeout_s, accept_eula, sharing: as a run has them.
+    run: how their engines are built. device: name of this machine. keep: releases of each model that stay, at least 1.
+    health: what judges a version once it is current.
     """
 
-    models_dir: Path
+    run: RunSettings
     device: str
     keep: int = 2
     health: Health | None = None
-    force: bool = False
-    timeout_s: float | None = None
-    accept_eula: bool = False
-    sharing: Sharing | None = None
 
 
 def perform(
@@ -62,20 +60,16 @@ def perform(
 ) -> status.ProvisionStatus:
     """Provision models and return the status, which is also written to disk, even on failure.
 
-    Args:
-        choose: returns the models, and the executor that works on them.
-        manifest: path of the manifest or bundle.
-        settings: how to provision.
-        observer: called with the progress.
+    ``choose``: returns the models, and the executor that works on them. ``manifest``: path of the manifest or bundle.
 
     Raises:
         PrepareModelsError: the whole provisioning was stopped; the status has the error, too.
     """
-    models_dir = paths.make(settings.models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+    models_dir = paths.make(settings.run.models_dir, paths.MODELS)
     if not paths.writable(models_dir):
-        raise paths.unusable(models_dir, purpose="models directory", chosen_by="--models-dir DIR")
+        raise paths.unusable(models_dir, paths.MODELS)
     with (
-        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner), stopped=lambda: False),
+        model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner)),
         work_dir(paths.make_cache()) as aside,
     ):
         told = StatusFile(models_dir, settings.device, manifest, observer)
@@ -114,7 +108,7 @@ class _Provisioning(Value):
         for spec in self.chosen.specs:
             self._mend(spec.name, noted.get(spec.name))
         specs = [spec for spec in self.chosen.specs if not self.told.is_settled(spec.name)]
-        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.force)
+        planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.run.force)
         wanted = [model for model in planned if self._is_wanted(model)]
         for model in self._judged(self._run(wanted)) if wanted else ():
             with self._guarded(model.spec.name, status.SWITCH):
@@ -153,7 +147,7 @@ class _Provisioning(Value):
 
     def _is_held(self, model: PlannedModel, build_key: str) -> bool:
         rejected = self._releases(model.spec.name).rejected(fingerprint(build_key, model.spec.deployed()))
-        if rejected is None or self.settings.force:
+        if rejected is None or self.settings.run.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
         self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
@@ -163,13 +157,10 @@ class _Provisioning(Value):
         """Run models in a separate directory, and return those that have engines."""
         self._offer(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
-        aside = whole_run.Settings(
-            self.staging, force=self.settings.force, timeout_s=self.settings.timeout_s,
-            accept_eula=self.settings.accept_eula, sharing=self.settings.sharing,
-        )  # fmt: skip
-        whole_run.get_ready(aside)
+        aside = replace(self.settings.run, models_dir=self.staging)
+        runner.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
-        report = whole_run.perform(chosen, aside, self.observer, started=time.time())
+        report = runner.perform(chosen, aside, self.observer, started=time.time())
         for each in report["models"]:
             self.told.ran(each)
         failed = {each["name"] for each in report["models"] if each["engine"] is None}
@@ -183,7 +174,7 @@ class _Provisioning(Value):
             for folder in (releases.folder, *map(releases.path, releases.numbers())):
                 record = read_record(folder)
                 if record is not None and record["build_key"] == model.turn and not store.has(model.turn):
-                    with store.turn(model.turn, folder, on_wait=lambda _: None, stopped=lambda: False):
+                    with store.turn(model.turn, folder):
                         restore.keep(store, record, folder)
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
@@ -288,10 +279,10 @@ class _Provisioning(Value):
         except PrepareModelsError as error:
             self.told.fail(name, error.info(phase))
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            no_room = full(error, self.models_dir)
+            if no_room is None:
                 raise
-            full = NoRoomError(no_room(error.filename or self.models_dir), hint="free disk space there, then run again")
-            self.told.fail(name, full.info(phase))
+            self.told.fail(name, no_room.info(phase))
 
     def _releases(self, name: str) -> Releases:
         return Releases(self.models_dir / name)
@@ -319,9 +310,7 @@ def _files(folder: Path) -> dict[str, Path]:
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
     """Write into the ledger that another release of a model is current now."""
     after = releases.current
-    record = releases.record(after) if after is not None else None
-    engine = record["engine"] if record is not None else None
-    sha256 = engine["sha256"] if engine is not None else None
+    sha256 = releases.engine_sha256(after)
     of.note(what, releases.folder.name, before=before, after=after, sha256=sha256, why=why)
 
 
@@ -338,3 +327,34 @@ def take_back(releases: Releases, target: int, why: str) -> None:
     if current is not None and target < current:
         releases.reject(current, why)
     releases.switch(target)
+
+
+def roll_back(name: str, models_dir: Path, device: str, *, to: int | None, why: str) -> Rollback:
+    """Make an earlier version of a model current; provisioning does not undo that by itself.
+
+    ``to``: version to go to; None means the one before. ``device``: name of this machine. ``why``: for the ledger.
+
+    Raises:
+        UsageError: the model was not provisioned, or doesn't have the version.
+        ReleaseError: there is no earlier version, or it is damaged.
+    """
+    releases = Releases(models_dir / name)
+    if os.sep in name or releases.current is None:
+        text = f"{models_dir} has no provisioned model {name}"
+        raise UsageError(text, hint="name a model that prepare-models provision manages, and its --models-dir")
+    with model_lock(releases.folder):
+        releases.mend()
+        before, target = releases.current or 0, releases.previous if to is None else to
+        if to == before:  # as after a rollback that was killed
+            return Rollback(name, before, before)
+        if target is None:
+            kept = ", ".join(map(str, releases.numbers()))
+            raise ReleaseError("rollback-impossible", f"{name} serves version {before}; kept are {kept}")
+        if target not in releases.numbers():
+            kept = ", ".join(map(str, releases.numbers()))
+            raise UsageError(f"{name} has no version {target}", hint=f"kept are {kept}")
+        releases.accept(target)
+        take_back(releases, target, why)
+        note(Ledger(models_dir, device), ledger.ROLLED_BACK, releases, before, why)
+        note_rollback(models_dir, name, why, held=target < before)
+    return Rollback(name, target, before)

@@ -65,11 +65,7 @@ def fingerprint(build_key: str, deployment: DeploymentInfo) -> str:
 
 
 class Releases:
-    """The releases of one model.
-
-    Args:
-        folder: its directory in the models directory, absolute; it need not exist.
-    """
+    """The releases of one model. ``folder``: its directory in the models directory, absolute; it need not exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / companions.RELEASES
@@ -100,6 +96,11 @@ class Releases:
     def record(self, number: int) -> ModelReport | None:
         """Return the record of a release, or None if it can't be read."""
         return read_record(self.path(number))
+
+    def engine_sha256(self, number: int | None) -> str | None:
+        """Return the sha256 of the engine of a release, or None if unknown."""
+        record = self.record(number) if number is not None else None
+        return record["engine"]["sha256"] if record is not None and record["engine"] is not None else None
 
     @property
     def notes(self) -> Notes:

@@ -1,17 +1,20 @@
 """The status file: what a provisioning did, for programs that manage many machines.
 
-``reports/status_fields.py`` says what each field means.
+``reports/fields.json`` says what each field means.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
+from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import UsageError
 from ..manifest.model import NAME
@@ -96,3 +99,30 @@ def load(models_dir: Path) -> ProvisionStatus:
         raise UsageError(f"{file} can't be read: {error.strerror}", hint=hint) from None
     except ContractError as error:
         raise UsageError(f"{file}: {error}", hint=hint) from None
+
+
+class Provisioned(Value):
+    """The result of each model.
+
+    document: the status, as ``prepare-models schema status`` describes it.
+    """
+
+    document: ProvisionStatus
+
+    @cached_property
+    def models(self) -> Mapping[str, ProvisionedModel]:
+        """Return the result of each model by name, in the manifest's order."""
+        return {model["name"]: model for model in self.document["models"]}
+
+    @property
+    def ok(self) -> bool:
+        """Return whether every model is as the manifest asks."""
+        return self.document["outcome"] == GOOD
+
+
+class Rollback(Value):
+    """A model that was taken back. ``version``: the current one; ``before``: the one that was current until now."""
+
+    name: str
+    version: int
+    before: int

@@ -14,34 +14,17 @@ from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
 from .. import __version__
 from ..errors import PrepareModelsError, UsageError
 from ..manifest.model import Manifest
+from ..reports.documents import timestamp
 from ..running.progress import Observer
-from ..support.clock import timestamp
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
+from . import status_document as status
 from .releases import Releases
-from .status_document import (
-    FAILED,
-    GOOD,
-    HOLD,
-    NOTHING,
-    ROLLED_BACK,
-    RUNNING,
-    SCHEMA_VERSION,
-    SOME_FAILED,
-    STALE,
-    STATUS_FILE,
-    STOPPED,
-    SWITCHED,
-    TRY_AGAIN,
-    WAITING,
-    ProvisionedModel,
-    ProvisionStatus,
-    load,
-)
+from .status_document import ProvisionedModel, ProvisionStatus, load
 
 _NEXT = {
-    NOTHING: "nothing, unless the manifest or the machine changes",
-    TRY_AGAIN: "try again",
-    HOLD: "nothing, until the manifest changes or --force is given",
+    status.NOTHING: "nothing, unless the manifest or the machine changes",
+    status.TRY_AGAIN: "try again",
+    status.HOLD: "nothing, until the manifest changes or --force is given",
 }
 
 
@@ -51,21 +34,14 @@ def device_name() -> str:
 
 
 class StatusFile:
-    """Writes the status at each phase, and notifies the observer.
-
-    Args:
-        models_dir: absolute path.
-        device: name of this machine.
-        manifest: path of the manifest or bundle.
-        observer: called with the phases.
-    """
+    """Writes the status at each phase, and notifies the observer. ``manifest``: path of the manifest or bundle."""
 
     def __init__(self, models_dir: Path, device: str, manifest: str, observer: Observer) -> None:
         self._models_dir, self._observer, self._started = models_dir, observer, time.time()
         self.document = ProvisionStatus(
-            schema_version=SCHEMA_VERSION, tool={"name": "prepare-models", "version": __version__}, device=device,
-            manifest=manifest, manifest_sha256=None, models_dir=str(models_dir),
-            started_at=timestamp(self._started), finished_at=None, seconds=None, outcome=RUNNING, error=None,
+            schema_version=status.SCHEMA_VERSION, tool={"name": "prepare-models", "version": __version__},
+            device=device, manifest=manifest, manifest_sha256=None, models_dir=str(models_dir),
+            started_at=timestamp(self._started), finished_at=None, seconds=None, outcome=status.RUNNING, error=None,
             models=[],
         )  # fmt: skip
         self._earlier = {model["name"]: model for model in _last(models_dir)}
@@ -87,7 +63,7 @@ class StatusFile:
         """Record that models enter a phase."""
         for name in names:
             model = self._of(name)
-            model.update({"phase": phase, "state": STALE if model["version"] else WAITING})
+            model.update({"phase": phase, "state": status.STALE if model["version"] else status.WAITING})
             self._observer.phase(name, phase)
         _write(self._models_dir, self.document)
 
@@ -95,19 +71,18 @@ class StatusFile:
         """Return whether a model's result is known."""
         return self._of(name)["error"] is not None
 
-    def settle(self, name: str, state: str, reason: str, *, following: str = NOTHING) -> None:
+    def settle(self, name: str, state: str, reason: str, *, following: str = status.NOTHING) -> None:
         """Record that a model is done. ``following``: what the next provisioning does with it."""
         model = self._of(name)
-        model.update(
-            {"state": state, "reason": reason, "phase": None, "next": following, "next_told": _NEXT[following]}
-        )
+        model.update({"state": state, "reason": reason, "phase": None})
+        _expect(model, following)
         _look(self._models_dir, model)
 
     def fail(self, name: str, error: ErrorInfo, *, log: str | None = None) -> None:
         """Record that a model failed in its current phase; it keeps serving its current version."""
-        self._of(name).update(
-            {"state": FAILED, "error": error, "log": log, "next": TRY_AGAIN, "next_told": _NEXT[TRY_AGAIN]}
-        )
+        model = self._of(name)
+        model.update({"state": status.FAILED, "error": error, "log": log})
+        _expect(model, status.TRY_AGAIN)
 
     def refuse(self, name: str, state: str, error: ErrorInfo, following: str) -> None:
         """Record that a new version was rejected, now or earlier."""
@@ -123,14 +98,14 @@ class StatusFile:
     def stop(self, error: PrepareModelsError) -> None:
         """Record what stopped everything, and write it."""
         self.document["error"] = error.info()
-        self.end(STOPPED)
+        self.end(status.STOPPED)
 
     def end(self, outcome: str | None = None) -> None:
         """Write the final status. ``outcome``: None derives it from the models."""
         for model in self.document["models"]:
             _look(self._models_dir, model)
         good = all(model["error"] is None for model in self.document["models"])
-        self.document["outcome"] = outcome or (GOOD if good else SOME_FAILED)
+        self.document["outcome"] = outcome or (status.GOOD if good else status.SOME_FAILED)
         self.document["finished_at"], self.document["seconds"] = timestamp(), round(time.time() - self._started, 3)
         _write(self._models_dir, self.document)
 
@@ -141,13 +116,9 @@ class StatusFile:
 def note_rollback(models_dir: Path, name: str, why: str, *, held: bool) -> None:
     """Say in the status of the last provisioning, if there is one, that a model was switched by hand since.
 
-    Args:
-        models_dir: the models directory.
-        name: of the model.
-        why: the reason.
-        held: whether the next provisioning leaves it so.
+    ``held``: whether the next provisioning leaves it so.
     """
-    state, following = (ROLLED_BACK, HOLD) if held else (SWITCHED, TRY_AGAIN)
+    state, following = (status.ROLLED_BACK, status.HOLD) if held else (status.SWITCHED, status.TRY_AGAIN)
     try:
         document = load(models_dir)
     except UsageError:
@@ -155,7 +126,7 @@ def note_rollback(models_dir: Path, name: str, why: str, *, held: bool) -> None:
     for model in document["models"]:
         if model["name"] == name:
             model.update({"state": state, "reason": why, "error": None})
-            model.update({"next": following, "next_told": _NEXT[following]})
+            _expect(model, following)
             _look(models_dir, model)
     _write(models_dir, document)
 
@@ -165,18 +136,15 @@ def _look(models_dir: Path, model: ProvisionedModel) -> None:
     releases = Releases(models_dir / model["name"])
     current = releases.current
     record = releases.record(current) if current is not None else None
-    engine = record["engine"] if record is not None else None
     model["version"], model["previous_version"] = current, releases.previous
-    model["engine_sha256"] = engine["sha256"] if engine is not None else None
+    model["engine_sha256"] = releases.engine_sha256(current)
     model["build_key"] = record["build_key"] if record is not None else None
 
 
 def _write(models_dir: Path, document: ProvisionStatus) -> None:
-    file = models_dir / STATUS_FILE
-    try:
+    file = models_dir / status.STATUS_FILE
+    with writing(file, "give write access"):
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "give write access") from None
 
 
 def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
@@ -187,7 +155,13 @@ def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
 
 
 def _model(name: str) -> ProvisionedModel:
+    following = status.TRY_AGAIN
     return ProvisionedModel(
-        name=name, state=WAITING, phase=None, reason="", version=None, engine_sha256=None, build_key=None,
-        previous_version=None, error=None, warnings=[], log=None, next=TRY_AGAIN, next_told=_NEXT[TRY_AGAIN],
+        name=name, state=status.WAITING, phase=None, reason="", version=None, engine_sha256=None, build_key=None,
+        previous_version=None, error=None, warnings=[], log=None, next=following, next_told=_NEXT[following],
     )  # fmt: skip
+
+
+def _expect(model: ProvisionedModel, following: str) -> None:
+    """Record what the next provisioning does with a model."""
+    model["next"], model["next_told"] = following, _NEXT[following]

@@ -11,7 +11,7 @@ from prepare_models_entrypoint.contract.files import write_atomic
 
 from ..errors import UsageError
 from ..support import paths
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from .notify import SILENCE_S
 
 SERVICE, TIMER = "prepare-models.service", "prepare-models.timer"
@@ -23,11 +23,9 @@ _UNQUOTED = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 def render(command: Sequence[str], directory: Path, writable: Sequence[Path], *, user: bool) -> dict[str, str]:
     """Return the units by their file names.
 
-    Args:
-        command: what the service starts, its program by an absolute path.
-        directory: where it starts, for paths that are relative to that.
-        writable: directories that it writes to, besides its cache and its state.
-        user: for the user's own service manager, which has no sandbox for services.
+    ``command``: what the service starts in ``directory``, its program by an absolute path. ``writable``: directories
+    that it writes to, besides its cache and its state. ``user``: for the user's own service manager, which has no
+    sandbox.
 
     Raises:
         UsageError: a path is below /tmp, or has a line break or another control character, as an argument may.
@@ -55,27 +53,22 @@ def render(command: Sequence[str], directory: Path, writable: Sequence[Path], *,
 
 
 def install(units: dict[str, str], root: Path, *, user: bool) -> dict[Path, bool]:
-    """Write units, and return for each file whether that changed it.
+    """Write units below a root directory, that of an image perhaps, and return for each file whether that changed it.
 
-    Args:
-        units: what ``render`` returned.
-        root: where the machine's root directory is, that of an image perhaps.
-        user: below the user's home directory instead.
+    ``user``: below the user's home directory instead.
 
     Raises:
         HostError: a file can't be written.
     """
     folder = Path(_USER).expanduser() if user else root / _SYSTEM
     changed = {}
-    try:
+    with writing(folder, "run it as root, or install for this user alone with --user"):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
             file = folder / name
             changed[file] = not file.is_file() or file.read_bytes() != text.encode("utf-8")
             if changed[file]:
                 write_atomic(file, text.encode("utf-8"))
-    except OSError as error:
-        raise unwritable(folder, error, "run it as root, or install for this user alone with --user") from None
     return changed
 
 

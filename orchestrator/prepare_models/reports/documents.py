@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import importlib
 import json
 import sys
 from collections.abc import Mapping
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TypedDict, TypeVar, cast
 
 from prepare_models_entrypoint.contract import schema, sizes
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.files import write_atomic, write_own
 from prepare_models_entrypoint.contract.report import FAILED, SCHEMA_VERSION, SKIPPED, ModelReport, read
+from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import UsageError
-from ..machine.power import Power
+from ..errors import ModelsFailedError, UsageError
+from ..machine.facts import Power
+from ..support.os_errors import writing
 
 T = TypeVar("T")
 
@@ -137,3 +144,123 @@ def seconds(model: ModelReport) -> float | None:
 def size(count: float | None) -> str:
     """Return a number of bytes for people."""
     return "-" if count is None else sizes.readable(count)
+
+
+JSON = "json"
+HTML, _, _ = FORMS = ("html", "markdown", "junit")  # one module each
+
+
+def check(form: str) -> None:
+    """Refuse a format that can't be written here.
+
+    Raises:
+        UsageError: it is unknown.
+        HostError: the package that draws it is not installed.
+    """
+    if form not in (JSON, *FORMS):
+        raise UsageError(f"a report has no form {form!r}", hint=f"one of {', '.join((JSON, *FORMS))}")
+    if form == HTML:
+        from . import html
+
+        html.check()
+
+
+def render(form: str, run: Run) -> str:
+    """Return the report of a run in a format.
+
+    Raises:
+        HostError: the package that draws it is not installed.
+    """
+    if form == JSON:
+        return to_json(run)
+    rendered: str = importlib.import_module(f"{__package__}.{form}").render(run)
+    return rendered
+
+
+def save(file: Path, rendered: str, *, own: bool = False) -> None:
+    """Write a rendered report. ``own``: whether it is in a models directory, where no link is followed.
+
+    Raises:
+        HostError: the file can't be written.
+    """
+    with writing(file, "give write access"):
+        (write_own if own else write_atomic)(file, rendered.encode("utf-8"))
+
+
+class RunReport(Value):
+    """The result of each model.
+
+    document: the run's report.json, as docs/report.md describes it.
+    """
+
+    document: Run
+
+    @cached_property
+    def models(self) -> Mapping[str, ModelReport]:
+        """Return the reports of all models by name, in the manifest's order."""
+        return {model["name"]: model for model in self.document["models"]}
+
+    @property
+    def failed(self) -> list[ModelReport]:
+        """Return the reports of models that failed; their ``error`` has code, stage, message and hint."""
+        return [model for model in self.document["models"] if model["status"] == FAILED]
+
+    @property
+    def ok(self) -> bool:
+        """Return whether no model failed."""
+        return not self.failed
+
+    @property
+    def engines(self) -> dict[str, Path]:
+        """Return the path of each model's engine, if it has one, by the model's name."""
+        return {name: Path(model["engine"]["path"]) for name, model in self.models.items() if model["engine"]}
+
+    def raise_for_failure(self) -> None:
+        """Raise ModelsFailedError if a model failed, with the first one's message and hint."""
+        if self.failed:
+            raise ModelsFailedError(self.failed)
+
+    def render(self, form: str = JSON) -> str:
+        """Return the report in a format: json, html, markdown or junit.
+
+        Raises:
+            UsageError: the format is unknown.
+            HostError: HTML needs the extra ``report``, which is not installed.
+        """
+        check(form)
+        return render(form, self.document)
+
+    def save(self, file: str | PathLike[str], form: str = JSON) -> None:
+        """Write the report to a file, atomically.
+
+        Raises:
+            UsageError, HostError: as in ``render``, or the file can't be written.
+        """
+        save(Path(file), self.render(form))
+
+
+class Conversion(RunReport):
+    """The result of a model that was converted without a manifest.
+
+    manifest: text of a manifest that repeats the conversion.
+    """
+
+    manifest: str
+
+    @property
+    def model(self) -> ModelReport:
+        """Return the report of the model."""
+        (model,) = self.document["models"]
+        return model
+
+    @property
+    def engine(self) -> Path | None:
+        """Return the engine's path, or None if the model failed."""
+        return next(iter(self.engines.values()), None)
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """Return a time in ISO 8601, UTC, with milliseconds. ``seconds``: since the epoch; None means now."""
+    now = dt.datetime.now(dt.timezone.utc)
+    then = now if seconds is None else dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
+    return then.isoformat(timespec="milliseconds")

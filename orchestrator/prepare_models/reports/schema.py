@@ -1,85 +1,159 @@
-"""The JSON Schemas of reports and statuses: what their types say about their fields, and what ``fields`` adds."""
+"""The JSON Schemas of reports and statuses: keys and types are the contract's, ``fields.json`` says what they mean.
 
-from __future__ import annotations
+In that file, a text is the description of a field, ``""`` describes the whole type, and ``@name`` stands for values
+that the code knows.
+"""
 
+import functools
+import json
 import re
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from prepare_models_entrypoint.contract.groups import closed
+from prepare_models_entrypoint.contract.backends import PRODUCTS
+from prepare_models_entrypoint.contract.converters import CONVERTERS
+from prepare_models_entrypoint.contract.digest import SHA256
 from prepare_models_entrypoint.contract.kinds import Schema
-from prepare_models_entrypoint.contract.report import ErrorInfo, ModelReport
+from prepare_models_entrypoint.contract.precision import PRECISIONS, Means
+from prepare_models_entrypoint.contract.report import SCHEMA_VERSION, STATUSES, ErrorInfo, ModelReport
+from prepare_models_entrypoint.contract.settings import closed
 
+from ..executors import EXECUTORS
+from ..provisioning import status_document
 from ..provisioning.status_document import PHASES, ProvisionStatus
-from .fields import BUILDER, IDENTITY, NAMES, OPTIONAL, RUN, STAGES, TOLD
-from .told import told, whole
+from .documents import Run
 
+_STAGES = ("fetch", "check", "convert", "inspect", "verify")
+_VALUES: Mapping[str, Any] = {
+    "@version": SCHEMA_VERSION,
+    "@sha256": f"^{SHA256}$",
+    "@stages": _STAGES,
+    "@statuses": STATUSES,
+    "@precisions": PRECISIONS,
+    "@converters": CONVERTERS,
+    "@means": [means.value for means in Means],
+    "@backends": PRODUCTS,
+    "@executors": EXECUTORS,
+    "@phases": PHASES,
+    "@outcomes": status_document.OUTCOMES,
+    "@states": status_document.STATES,
+    "@next": status_document.NEXT,
+}
+# Names of types in the schemas, where they are not those of the code.
+_NAMES = {
+    "ErrorInfo": "error", "WarningInfo": "warning", "StageResult": "stage", "OutputComparison": "comparison",
+    "BackendInfo": "backend", "GpuInfo": "gpu", "RuntimeInfo": "runtime", "EngineDetails": "details",
+    "ModelReport": "model",
+}  # fmt: skip
+_INLINE = ("Tool", "Host", "Power")
+_OPTIONAL = {"ProfileShapes": ("values",), "DeploymentInfo": ("deepstream", "version")}
 _SIMPLE: dict[object, str] = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
-
-
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CLOSED = (
     "This describes what this version writes, so it is closed. Readers should ignore keys that they don't know: a later"
     " version may add some without a new schema_version."
 )
-_FURTHER = tuple(phase for phase in PHASES if phase not in STAGES)
 
 
 def report_schema() -> Schema:
     """Return the schema of a run's report."""
+    run = _properties(Run)
+    counts = {
+        status: {**_about(f"Models with status {status}."), "type": "integer", "minimum": 0} for status in STATUSES
+    }
+    run["summary"] |= _whole(counts)
+    run["runtime"] = {**_about("Backend and GPU of the run."), "$ref": "#/$defs/runtime"}  # never null
+    shape = _about("Dimensions; -1 is a dynamic one.") | {"type": "array", "items": {"type": "integer", "minimum": -1}}
+    identity = _about("What decides the bytes of the engine; build_key is its digest.") | _whole(_fields()["identity"])
+    builder = _about("Effective builder configuration; empty where nothing was built.") | closed(_fields()["builder"])
     return {
         "$schema": _DIALECT,
         "title": "prepare-models run report",
         "description": "What a run did: <models-dir>/report.json, and what run --json prints.",
         "$comment": _CLOSED,
-        **whole(RUN),
+        **_whole(run),
         "$defs": {
-            "shape": told(
-                "Dimensions; -1 is a dynamic one.", type="array", items={"type": "integer", "minimum": -1},
-                examples=[[1, 3, 544, 960]],
-            ),
-            "builder": {**told("Effective builder configuration; empty where nothing was built."), **closed(BUILDER)},
-            "identity": whole(IDENTITY, "What decides the bytes of the engine; build_key is its digest."),
-            **{_name(kind): _object(kind) for kind in _types(ModelReport)},
+            "shape": {**shape, "examples": [[1, 3, 544, 960]]},
+            "builder": builder,
+            "identity": identity,
+            **_definitions(ModelReport),
         },
-    }  # fmt: skip
+    }
 
 
 def status_schema() -> Schema:
     """Return the schema of a provisioning's status."""
-    failed = told("Stage or phase that failed; null where it did not get that far.", enum=(*STAGES, *_FURTHER, None))
-    definitions = {_name(kind): _object(kind) for kind in _types(ProvisionStatus) if kind is not ProvisionStatus}
-    definitions["error"] = _object(ErrorInfo, {**TOLD[ErrorInfo], "stage": failed})
+    definitions = _definitions(ProvisionStatus)
+    further = [phase for phase in PHASES if phase not in _STAGES]
+    error = _properties(ErrorInfo)
+    error["stage"] |= {
+        "description": "Stage or phase that failed; null where it did not get that far.",
+        "enum": [*_STAGES, *further, None],
+    }
+    definitions["error"] |= _whole(error)
     return {
         "$schema": _DIALECT,
         "title": "prepare-models provisioning status",
         "description": "What a provisioning did: <models-dir>/provision.json, and what provision --json prints.",
         "$comment": _CLOSED,
-        **_object(ProvisionStatus),
+        **definitions.pop(_name(ProvisionStatus)),
         "$defs": definitions,
     }
 
 
-def _types(hint: object) -> dict[object, None]:
-    """Return the contract's types in a type hint and, recursively, in their fields, each once."""
-    named = is_typeddict(hint)
-    found: dict[object, None] = {hint: None} if named else {}
-    for each in get_type_hints(hint).values() if named else get_args(hint):
-        found |= _types(each)
+@functools.cache
+def _fields() -> dict[str, dict[str, Schema]]:
+    """Return what ``fields.json`` says about the fields of each type, as parts of a schema."""
+    text = Path(__file__).with_name("fields.json").read_text(encoding="utf-8")
+    return {
+        kind: {name: _about(told) if isinstance(told, str) else _filled_in(told) for name, told in fields.items()}
+        for kind, fields in json.loads(text).items()
+    }
+
+
+def _about(description: str) -> Schema:
+    return {"description": description}
+
+
+def _filled_in(rules: Mapping[str, Any]) -> Schema:
+    """Return rules with the values that an ``@name`` stands for."""
+    found = {key: _VALUES.get(rule, rule) if isinstance(rule, str) else rule for key, rule in rules.items()}
+    if "enum" in found:
+        found["enum"] = [value for each in found["enum"] for value in _VALUES.get(each, [each])]
+    return found
+
+
+def _whole(fields: Mapping[str, object]) -> Schema:
+    """Return the schema of an object with exactly these fields."""
+    return closed(fields, list(fields))
+
+
+def _definitions(kind: object) -> dict[str, Schema]:
+    """Return the schemas of a type and, recursively, of those in its fields, by name."""
+    named = is_typeddict(kind)
+    found = {_name(kind): _object(kind)} if named else {}
+    for each in get_type_hints(kind).values() if named else get_args(kind):
+        found |= _definitions(each)
     return found
 
 
 def _name(kind: object) -> str:
-    return NAMES.get(kind) or re.sub("(?<=[a-z])(?=[A-Z])", "_", getattr(kind, "__name__", "")).lower()
+    own = getattr(kind, "__name__", "")
+    return _NAMES.get(own) or re.sub("(?<=[a-z])(?=[A-Z])", "_", own).lower()
 
 
-def _object(kind: object, about: Mapping[str, Schema] | None = None) -> Schema:
-    """Return the schema of a type whose keys are all required. ``about``: descriptions of its fields."""
-    about = TOLD.get(kind, {}) if about is None else about
-    fields = {name: _field(hint, about.get(name, {})) for name, hint in get_type_hints(kind).items()}
-    required = [name for name in fields if name not in OPTIONAL.get(kind, ())]
-    return {**about.get("", {}), **whole(fields), "required": required}
+def _object(kind: object) -> Schema:
+    """Return the schema of a type, whose keys are all required unless they are ``_OPTIONAL``."""
+    name, fields = getattr(kind, "__name__", ""), _properties(kind)
+    required = [field for field in fields if field not in _OPTIONAL.get(name, ())]
+    return {**_fields().get(name, {}).get("", {}), **_whole(fields), "required": required}
+
+
+def _properties(kind: object) -> dict[str, Schema]:
+    about = _fields().get(getattr(kind, "__name__", ""), {})
+    return {field: _field(hint, about.get(field, {})) for field, hint in get_type_hints(kind).items()}
 
 
 def _field(hint: object, about: Schema) -> Schema:
@@ -104,7 +178,8 @@ def _type(hint: object) -> Schema:
         return {"type": "object", **({"additionalProperties": values} if values else {})}
     if origin in (Union, types.UnionType):
         some = _type(inner[0])
-        return {**some, "type": [some["type"], "null"]} if "type" in some else {"anyOf": [some, {"type": "null"}]}
+        simple = "type" in some and "properties" not in some
+        return {**some, "type": [some["type"], "null"]} if simple else {"anyOf": [some, {"type": "null"}]}
     if hint in _SIMPLE:
         return {"type": _SIMPLE[hint]}
-    return {"$ref": f"#/$defs/{_name(hint)}"}
+    return _object(hint) if getattr(hint, "__name__", "") in _INLINE else {"$ref": f"#/$defs/{_name(hint)}"}

@@ -17,7 +17,6 @@ from ..errors import HostError
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo
 
-MODULE = "prepare_models_entrypoint"
 # Keys are passed to the entrypoint through a file without a name; the processes that it starts don't need them.
 _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 
@@ -43,10 +42,7 @@ def environment() -> dict[str, str]:
 def ask(*command: str, request: object = None, inherited: Sequence[int] = ()) -> Answer:
     """Run a command of the entrypoint and return the document that it prints.
 
-    Args:
-        command: its name and arguments.
-        request: JSON for its standard input; None for none.
-        inherited: descriptors that it needs.
+    ``request``: JSON for its standard input; None for none. ``inherited``: descriptors that it needs.
 
     Raises:
         HostError: it printed no document.

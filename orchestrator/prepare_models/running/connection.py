@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from prepare_models_entrypoint.contract import key_file
-from prepare_models_entrypoint.contract.connection import Connection
-from prepare_models_entrypoint.contract.files import read_small
+from prepare_models_entrypoint.contract.fetch import Connection
+from prepare_models_entrypoint.contract.files import read_line, read_small
 
 from ..errors import UsageError
 
@@ -121,7 +120,7 @@ def _headers(file: Path | None) -> list[tuple[str, str]]:
 
 def _secret(file: Path) -> str | None:
     try:
-        return key_file.read(file) or None
+        return read_line(file) or None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{file}: {reason}", hint="give the path of a readable file that holds the key") from None

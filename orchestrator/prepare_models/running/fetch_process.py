@@ -6,15 +6,14 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
-from prepare_models_entrypoint.contract.pins import NO_PINS, Pins
+from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
 
 from ..errors import HostError, SourcesError
 from ..support.display import OnBytes
@@ -41,7 +40,7 @@ def counted(on_bytes: OnBytes) -> OnEvent:
 
 
 def fetch_sources(
-    by_network: Mapping[ConnectionSpec, Mapping[str, str | None]],
+    wanted: Iterable[tuple[ConnectionSpec, str, str | None]],
     *,
     on_event: OnEvent,
     offline: bool = False,
@@ -51,15 +50,15 @@ def fetch_sources(
 
     A model's weights files are fetched with it, and have results of their own.
 
-    Args:
-        by_network: sources by how they are reached, each with the sha256 that it must have, or None.
-        on_event: called with the progress.
-        offline: use only what is in the store.
-        pins: what a lock records about the sources and such weights.
+    ``wanted``: how each source is reached, the source, and the sha256 that it must have, or None. ``offline``: use only
+    what is in the store. ``pins``: what a lock records about the sources and such weights.
 
     Raises:
         SourcesError: some failed; it has each with its reason.
     """
+    by_network: dict[ConnectionSpec, dict[str, str | None]] = {}
+    for network, source, sha256 in wanted:
+        by_network.setdefault(network, {})[source] = sha256
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
         job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline, pins=pins)
@@ -74,11 +73,8 @@ def fetch_sources(
 class Fetching:
     """Fetches in a separate process while the block runs.
 
-    Args:
-        job: what to fetch; its network settings come from ``network``.
-        network: how sources are reached, secrets included.
-        on_result: called with the result of each source.
-        on_event: called with all other events of the child.
+    job: what to fetch; its network settings come from ``network``, with secrets. on_result: called with the result of
+    each source. on_event: called with all other events of the child.
     """
 
     def __init__(

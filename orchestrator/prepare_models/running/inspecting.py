@@ -70,13 +70,9 @@ class LintReport(Value):
 def inspect(
     files: Sequence[Path], *, layers: bool = False, weights: bool = False, key_file: Path | None = None
 ) -> list[Document]:
-    """Return a document for each file, in order; that of an unreadable file has an ``error``.
+    """Return a document for each file or models directory, in order; that of an unreadable file has an ``error``.
 
-    Args:
-        files: models, engines or models directories.
-        layers: also list layers.
-        weights: also list the weights of an ONNX model.
-        key_file: file with the key of an .etlt.
+    ``layers``, ``weights``: also list layers, or the weights of an ONNX model. ``key_file``: holds the key of an .etlt.
     """
     flags = [flag for flag, wanted in (("--layers", layers), ("--weights", weights)) if wanted]
     key = ("--key-file", str(key_file)) if key_file else ()
@@ -104,11 +100,9 @@ def inspection(document: Document) -> Inspection:
 
 
 def lint(models_dir: Path, consumers: Iterable[str] = ()) -> Document:
-    """Return what consumers will object to: ``models``, or the ``error``.
+    """Return what consumers will object to in a Triton model repository: ``models``, or the ``error``.
 
-    Args:
-        models_dir: Triton model repository.
-        consumers: those whose rules apply, such as isaac-ros@5.0; empty: those in the models' records.
+    ``consumers``: those whose rules apply, such as isaac-ros@5.0; empty: those in the models' records.
     """
     words = [word for consumer in consumers for word in ("--consumer", consumer)]
     return child.ask("lint", *words, "--", str(models_dir))

@@ -11,17 +11,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
-from prepare_models_entrypoint.contract.fetch import FetchJob
-from prepare_models_entrypoint.contract.pins import Pins
+from prepare_models_entrypoint.contract.fetch import FetchJob, Pins
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
-from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
 from .connection import ConnectionSpec
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Fetcher(Protocol):
@@ -49,13 +50,10 @@ _CONNECTIONS = 2  # few, so that the current model keeps its bandwidth
 def fetching_ahead(
     specs: Sequence[ModelSpec], fetcher: MakeFetcher, *, models_dir: Path, force: bool
 ) -> Iterator[None]:
-    """Fetch the remote sources of ``specs``, in order, while the block runs.
+    """Fetch the remote sources of models whose turn comes later, in order, while the block runs.
 
-    Args:
-        specs: models whose turn comes later.
-        fetcher: creates the fetcher of a job.
-        models_dir: a model that has an engine there waits for its own turn, unless ``force``.
-        force: whether existing engines are built again.
+    ``fetcher``: creates the fetcher of a job. A model that has an engine in ``models_dir`` waits for its own turn,
+    unless existing engines are built again (``force``).
     """
     wanted = [spec for spec in specs if _sources(spec) and (force or not has_engine(models_dir / spec.label))]
     stop = threading.Event()

@@ -6,22 +6,24 @@ import contextlib
 import queue
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import event as events
-from prepare_models_entrypoint.contract.event import Event
+from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
 from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
 from ..errors import SharedStoreError
+from ..planning.planned import PlannedModel
 from ..support.display import display
 from ..support.paths import first_time
-from ..support.terminal import is_live
+from ..support.terminal import is_live, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-    from structlog.typing import FilteringBoundLogger
+    from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
     from ..planning.planned import PlannedModel
 
@@ -34,55 +36,35 @@ class Observer:
 
     def planned(self, model: PlannedModel) -> None:
         """Handle what will be done for a model."""
+        self._hand_on(lambda other: other.planned(model))
 
     def waiting(self, name: str, owner: str) -> None:
         """Handle that another process works on the model."""
+        self._hand_on(lambda other: other.waiting(name, owner))
 
     def event(self, event: Event) -> None:
         """Handle an event of the entrypoint."""
+        self._hand_on(lambda other: other.event(event))
 
     def finished(self, report: ModelReport) -> None:
         """Handle the report of a finished model."""
+        self._hand_on(lambda other: other.finished(report))
 
     def phase(self, name: str | None, phase: str) -> None:
         """Handle a provisioning's current phase, of one model or of all."""
+        self._hand_on(lambda other: other.phase(name, phase))
+
+    def _hand_on(self, call: Callable[[Observer], None]) -> None:
+        """Handle what no method of a subclass does. ``call``: repeats it for another observer."""
 
 
-class Relay(Observer):
-    """Hands every call on to other observers."""
-
-    def hand_on(self, call: Callable[[Observer], None]) -> None:
-        """Repeat a call. ``call``: makes it, for an observer."""
-        raise NotImplementedError
-
-    def planned(self, model: PlannedModel) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.planned(model))
-
-    def waiting(self, name: str, owner: str) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.waiting(name, owner))
-
-    def event(self, event: Event) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.event(event))
-
-    def finished(self, report: ModelReport) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.finished(report))
-
-    def phase(self, name: str | None, phase: str) -> None:
-        """Hand on."""
-        self.hand_on(lambda observer: observer.phase(name, phase))
-
-
-class Several(Relay):
+class Several(Observer):
     """Passes everything on to several observers."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def hand_on(self, call: Callable[[Observer], None]) -> None:
+    def _hand_on(self, call: Callable[[Observer], None]) -> None:
         """Make the call for each."""
         for each in self._observers:
             call(each)
@@ -171,7 +153,7 @@ class Live(Lines):
         super().finished(report)
 
 
-class Background(Relay):
+class Background(Observer):
     """Passes everything on to an observer in a separate thread, so that its imports and output don't delay the work.
 
     Models that are up to date are not reported unless ``everything`` is: if all are, nothing is imported.
@@ -190,7 +172,7 @@ class Background(Relay):
         self._calls.put(None)
         self._thread.join()
 
-    def hand_on(self, call: Callable[[Observer], None]) -> None:
+    def _hand_on(self, call: Callable[[Observer], None]) -> None:
         """Have the thread make the call."""
         self._calls.put(call)
 
@@ -220,13 +202,11 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
 
     @contextlib.contextmanager
     def make() -> Iterator[Observer]:
-        from ..support import log
-
         if log_format == "text" and is_live(sys.stderr):
             with display() as progress:  # which makes standard error print above the bars
-                yield Live(log.configure(log_format=log_format, verbose=verbose), progress)
+                yield Live(_logger(log_format, verbose), progress)
         else:
-            yield Lines(log.configure(log_format=log_format, verbose=verbose))
+            yield Lines(_logger(log_format, verbose))
 
     return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
 
@@ -246,3 +226,80 @@ def amount(event: Event) -> str:
     if phase == events.SILENT:
         return f"no progress for {done} s; the build is stopped {total} s after it began"
     return str(phase)
+
+
+OnEvent = Callable[[Event], None]
+
+PLANNED = "planned"  # data: action and reason, as in a plan
+WAITING = "waiting"  # data: the process that works on the model
+PHASE = "phase"  # of a provisioning; data: phase, one of ``provisioning.status_document.PHASES``
+FINISHED = "finished"  # data: the ModelReport
+_FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # about one process of the entrypoint; a model may need several
+
+
+class Events(Observer):
+    """Passes everything on as consecutively numbered events, one after the other."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._guard = threading.Lock()
+        self._count = 0
+
+    def planned(self, model: PlannedModel) -> None:
+        """Pass on."""
+        self._emit(PLANNED, model.spec.label, {"action": model.action, "reason": model.reason})
+
+    def waiting(self, name: str, owner: str) -> None:
+        """Pass on."""
+        self._emit(WAITING, name, {"process": owner})
+
+    def event(self, event: Event) -> None:
+        """Pass on events that are not about a process of the entrypoint."""
+        if event.kind not in _FRAME:
+            self._pass_on(event)
+
+    def phase(self, name: str | None, phase: str) -> None:
+        """Pass on."""
+        self._emit(PHASE, name, {"phase": phase})
+
+    def finished(self, report: ModelReport) -> None:
+        """Pass on."""
+        self._emit(FINISHED, report["name"], report)
+
+    def _emit(self, kind: str, model: str | None, data: Mapping[str, Any]) -> None:
+        self._pass_on(Event(0, time.time(), kind, model, None, data))
+
+    def _pass_on(self, event: Event) -> None:
+        with self._guard:
+            self._count += 1
+            self._on_event(event._replace(seq=self._count - 1))
+
+
+def _logger(log_format: str, verbose: int) -> FilteringBoundLogger:
+    """Set up structlog for this process: text for people, JSON lines for machines, on standard error."""
+    import logging
+
+    import structlog
+
+    renderer: Processor = structlog.processors.JSONRenderer()
+    if log_format == "text":
+        renderer = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso" if log_format == "json" else "%H:%M:%S"),
+            _as_text,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logger: FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def _as_text(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep untrusted names from adding lines to the log or moving the cursor."""
+    return {name: one_line(value) if isinstance(value, str) else value for name, value in event.items()}

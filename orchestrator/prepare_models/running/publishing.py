@@ -38,11 +38,8 @@ class Publisher:
     ) -> ErrorInfo | None:
         """Publish an engine that was built elsewhere for a model; return the error, if any.
 
-        Args:
-            files: the plan and its stored companions, by their final names.
-            report: its report.
-            output_dir: directory of the model.
-            deploy_dir: where it will be seen, if not there.
+        ``files``: the plan and its stored companions, by their final names. ``output_dir``: directory of the model.
+        ``deploy_dir``: where it will be seen, if not there.
         """
         request = {
             "files": {name: str(file) for name, file in files.items()},
@@ -86,9 +83,3 @@ class Publisher:
 
     def _lost(self) -> ErrorInfo:
         return child.entrypoint_failed(child.without_answer(*self._end()), hint=child.AGAIN)
-
-
-def publish(files: Mapping[str, Path], report: ModelReport, output_dir: Path) -> ErrorInfo | None:
-    """Publish a single engine, as ``Publisher.publish`` does."""
-    with Publisher() as publisher:
-        return publisher.publish(files, report, output_dir)

@@ -13,14 +13,13 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import UsageError
 from ..executors import choice
 from ..executors.executor import Executor
-from ..executors.options import ContainerOptions
 from ..lock.document import Lock
-from ..lock.drift import drift_of_platform, refuse
-from ..lock.pins import load
+from ..lock.pins import drift_of_platform, load, refuse
 from ..manifest.load import of_value
 from ..manifest.model import Manifest, ModelSpec
-from ..planning import planner, targets
-from ..signing.required import Signatures
+from ..options import ContainerOptions, Signatures
+from ..planning import planner
+from ..planning.planned import split_targets
 
 OnBytes = Callable[[int, int], None]
 StrPath = str | PathLike[str]
@@ -45,9 +44,22 @@ class Delivery(Value):
     deploy_dir: str | None = None
 
     def of(self, specs: Sequence[ModelSpec]) -> Sequence[ModelSpec]:
-        """Return models with these names, for these consumers."""
-        specs = planner.with_tensor_names(specs, dict(self.tensor_names))
-        return planner.with_deployment(specs, self.deploy_dir, self.consumers)
+        """Return models with these names, for these consumers.
+
+        Raises:
+            UsageError: there are names for one model, and several models.
+        """
+        if self.tensor_names and len(specs) != 1:
+            known = ", ".join(spec.name for spec in specs)
+            raise UsageError(f"--tensor-names is for one model, not for {known}", hint="name the model, or use ros:")
+        chosen = self.tensor_names or self.consumers or self.deploy_dir
+        return [self._applied(spec) for spec in specs] if chosen else specs
+
+    def _applied(self, spec: ModelSpec) -> ModelSpec:
+        ros = replace(spec.ros, by_binding=dict(self.tensor_names)) if self.tensor_names else spec.ros
+        consumers = tuple(self.consumers) or spec.deployment.consumers
+        place = self.deploy_dir or spec.deployment.deploy_dir
+        return replace(spec, ros=ros, deployment=replace(spec.deployment, deploy_dir=place, consumers=consumers))
 
 
 class Selection(Value):
@@ -82,10 +94,8 @@ class Chosen(NamedTuple):
 def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False) -> Chosen:
     """Return manifest, models and executor, checked against the lock.
 
-    Args:
-        selection: what was asked for.
-        on_verified: called with how many bytes of a bundle are verified, and of how many.
-        accepts: whether to refuse older editions of a signed bundle or lock from now on.
+    ``on_verified``: called with how many bytes of a bundle are verified, and of how many. ``accepts``: whether to
+    refuse older editions of a signed bundle or lock from now on.
     """
     given, options = selection.given, selection.containers
     by_bundle = isinstance(given, Bundle)
@@ -98,7 +108,7 @@ def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False)
     executor = choice.pick(selection.executor, options)
     if held_to is not None:
         refuse(drift_of_platform(held_to, *executor.locked_as()), None if by_bundle else loaded.path)
-    here, others = targets.split(loaded, specs, executor)
+    here, others = split_targets(loaded, specs, executor)
     return Chosen(loaded, here, executor, offline=by_bundle, elsewhere=others)
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelReport, WarningInfo
 
 from ..errors import EngineMissingError, SharedStoreError, UsageError
+from ..options import BUILD_AND_PUSH, POLICIES, PULL_ONLY, Sharing
 from ..planning.planned import PlannedModel
 from ..signing import envelopes
-from ..store import Store
+from ..store.local import Store
 from ..store.shared import SharedStore
-from .sharing import BUILD_AND_PUSH, POLICIES, PULL_ONLY, Sharing
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 class Supply:
     """The shared store of one run. Once it can't be reached, it is not asked again; the local store goes on serving.
 
-    Args:
-        sharing: what to do.
-        store: the local store.
-        replace: whether what is built takes the place of what is there.
+    replace: whether what is built takes the place of what is there.
 
     Raises:
         UsageError: the settings contradict each other, or the URL or the key can't be used.

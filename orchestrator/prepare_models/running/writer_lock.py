@@ -18,6 +18,9 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import HostError
 from ..support.paths import CACHE_VARIABLE, cache_dir
 
+OnWait = Callable[[str], None]
+Stopped = Callable[[], bool]
+
 _POLL_S = 0.1
 _LONGEST = 1 << 16  # bytes that an owner writes about itself
 
@@ -51,17 +54,16 @@ class Waited(Value):
 
 
 @contextlib.contextmanager
-def flocked(file: Path, owner: str, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Waited]:
+def flocked(
+    file: Path, owner: str, *, on_wait: OnWait = lambda _: None, stopped: Stopped = lambda: False
+) -> Iterator[Waited]:
     """Hold the lock of a file, whose content names its last owner. It is released when the process ends.
+
+    ``owner``: what to write about this process. ``on_wait``: called once, with what the owner wrote, if another process
+    holds the lock. ``stopped``: called while waiting; returning True gives up.
 
     Raises:
         InterruptedError: ``stopped`` became true while waiting.
-
-    Args:
-        file: the lock file.
-        owner: what to write about this process.
-        on_wait: called once, with what the owner wrote, if another process holds the lock.
-        stopped: called while waiting; returning True gives up.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -105,19 +107,16 @@ def locked_now(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def model_lock(output_dir: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]) -> Iterator[Held]:
-    """Hold the lock of a model directory.
+def model_lock(
+    output_dir: Path, *, on_wait: OnWait = lambda _: None, stopped: Stopped = lambda: False
+) -> Iterator[Held]:
+    """Hold the lock of a model directory. ``on_wait``, ``stopped``: as in ``flocked``.
 
     A child that inherits the descriptor keeps the lock while it lives, even if this process is killed.
 
     Raises:
         InterruptedError: ``stopped`` became true while waiting.
         HostError: the cache directory can't be used.
-
-    Args:
-        output_dir: the model directory.
-        on_wait: called once with the owner's process id if another process holds the lock.
-        stopped: called while waiting; returning True gives up.
     """
     folder = _folder()
     name = hashlib.sha256(os.fsencode(output_dir.absolute())).hexdigest()[:32]

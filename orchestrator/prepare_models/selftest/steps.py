@@ -2,29 +2,114 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import getpass
+import json
 import os
+import re
 import shutil
+import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prepare_models_entrypoint.contract import extras, sizes
 from prepare_models_entrypoint.contract.comparison import OutputComparison
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import BUILT, UP_TO_DATE, ModelReport
+from prepare_models_entrypoint.contract.values import Value
 
+from .. import __version__
 from ..executors.executor import Executor
 from ..machine import doctor, facts
-from ..machine.findings import FAIL, OK, WARN
+from ..machine.doctor import FAIL, LOCAL, OK, WARN, Finding
 from ..manifest.load import load
+from ..options import ContainerOptions, RunSettings
 from ..running.progress import Observer
 from ..running.runner import Run
-from ..store import open_store
+from ..running.selection import Chosen
 from ..support import paths
-from ..support.file_digests import open_digests
-from .outcome import SKIP, Outcome, Step
+
+SKIP = "skip"  # in addition to doctor's verdicts
+VERSION = 1  # of the file
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+
+class Step(Value):
+    """One thing that was tested. ``verdict``: ok, warn, fail or skip. ``seconds``: wall time."""
+
+    name: str
+    verdict: str
+    message: str
+    seconds: float = 0.0
+    fix: str = ""
+
+
+@dataclass
+class Outcome:
+    """Everything that a selftest found."""
+
+    executor: str
+    started_at: str
+    findings: list[Finding] = field(default_factory=list)
+    runtime: RuntimeInfo | None = None
+    steps: list[Step] = field(default_factory=list)
+    models: list[ModelReport] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Return whether any step failed."""
+        return any(step.verdict == FAIL for step in self.steps)
+
+    def document(self, private: Mapping[str, str]) -> str:
+        """Return the file to attach to a bug report, as JSON. ``private``: texts, each with its replacement."""
+        found = {
+            "selftest": VERSION,
+            "tool": {"name": "prepare-models", "version": __version__},
+            "verdict": FAIL if self.failed else OK,
+            **asdict(self),
+        }
+        return json.dumps(_without(found, private), indent=2) + "\n"
+
+
+def _without(found: object, private: Mapping[str, str]) -> object:
+    """Return JSON with private words in texts replaced. Keys, numbers and Booleans are our own."""
+    if isinstance(found, str):
+        for word in sorted(private, key=len, reverse=True):
+            found = found.replace(word, private[word])
+        return found
+    if isinstance(found, dict):
+        return {key: _without(value, private) for key, value in found.items()}
+    return [_without(each, private) for each in found] if isinstance(found, list) else found
+
+
+def private_words(work: Path) -> dict[str, str]:
+    """Return what a public file must not contain (paths, user, machine, secrets), each with its replacement.
+
+    ``work``: the selftest's own directory.
+    """
+    words = {
+        str(work): "<selftest>",
+        str(Path(__file__).parents[1]): "<prepare_models>",
+        os.getcwd(): "<here>",
+        os.path.expanduser("~"): "~",
+        socket.gethostname(): "<host>",
+    }
+    with contextlib.suppress(OSError, KeyError):  # a uid without an account
+        words[getpass.getuser()] = "<user>"
+    for name, value in os.environ.items():
+        if _SECRET.search(name):
+            words[value] = "<secret>"
+        elif name.upper().endswith("_PROXY"):
+            words[urlsplit(value).netloc.rpartition("@")[0]] = "<secret>"
+    # "root" and "/" are everywhere and reveal nothing.
+    return {word: instead for word, instead in words.items() if len(word) > 2 and word not in ("root", "localhost")}
+
 
 _MANIFEST = Path(__file__).with_name("models.yaml")
 _UNAVAILABLE = "precision-unavailable"
@@ -35,11 +120,17 @@ _ENGINE = "engine"  # the fact comes from the engine itself, not from the networ
 class Selftest:
     """One selftest, with all its files in its own directory, which it removes."""
 
-    def __init__(self, executor: Executor, observer: Observer) -> None:
-        """Prepare a selftest. ``executor``: builds and verifies. ``observer``: called with what the runs do."""
+    def __init__(self, executor: Executor, containers: ContainerOptions, observer: Observer) -> None:
+        """Prepare a selftest.
+
+        Args:
+            executor: builds and verifies.
+            containers: what the executor was chosen with.
+            observer: called with what the runs do.
+        """
         self.work = Path(tempfile.mkdtemp(prefix="prepare-models-selftest-"))
         self.outcome = Outcome(executor.name, dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"))
-        self._executor, self._observer = executor, observer
+        self._executor, self._containers, self._observer = executor, containers, observer
         self._started = time.monotonic()
 
     def run(self) -> Outcome:
@@ -67,8 +158,9 @@ class Selftest:
     def _doctor(self) -> None:
         """Add doctor's findings, with failures as warnings: the steps that follow show what works."""
         findings = doctor.examine(
-            facts.probe(), models_dir=self.work, platform=None, automatic=doctor.Automatic(self._executor.name)
-        )
+            facts.probe(), models_dir=self.work, platform=self._containers.platform, image=self._containers.image,
+            automatic=self._executor.name,
+        )  # fmt: skip
         self.outcome.findings = findings
         bad = [finding for finding in findings if finding.status != OK]
         message = "; ".join(f"{finding.name}: {finding.message}" for finding in bad) or "nothing is missing"
@@ -78,7 +170,9 @@ class Selftest:
         runtime = self.outcome.runtime = self._executor.describe()
         backend, gpu = runtime["backend"], runtime["gpu"]
         if backend is None:
-            self._step("environment", FAIL, "no TensorRT", fix=extras.install("local"))
+            local = self._executor.name == LOCAL
+            fix = extras.install("local") if local else "use an image that has it: prepare-models image build"
+            self._step("environment", FAIL, "no TensorRT", fix=fix)
             return runtime
         where = f"{gpu['name']}, compute capability {gpu['compute_capability']}" if gpu else "no GPU"
         self._step("environment", OK, f"{backend['name']} {backend['version']}, Python {runtime['python']}, {where}")
@@ -106,16 +200,8 @@ class Selftest:
     def _runs(self, names: list[str] | None = None) -> list[ModelReport]:
         paths.make_cache()
         loaded = load(_MANIFEST)
-        digests = open_digests()
-        run = Run(
-            manifest=loaded,
-            specs=[spec for spec in loaded.models if names is None or spec.name in names],
-            models_dir=self.work / "models",
-            executor=self._executor,
-            store=open_store(digests),
-            digests=digests,
-            observer=self._observer,
-        )
+        specs = [spec for spec in loaded.models if names is None or spec.name in names]
+        run = Run(Chosen(loaded, specs, self._executor), RunSettings(self.work / "models"), self._observer)
         run.models()
         models: list[ModelReport] = run.report(time.time())["models"]
         return models

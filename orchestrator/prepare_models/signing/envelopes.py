@@ -83,10 +83,8 @@ def seal(payload: bytes, payload_type: str, signer: CryptoSigner) -> bytes:
 def unseal(data: bytes, payload_type: str, key_of: Callable[[str], Key]) -> tuple[bytes, str]:
     """Return an envelope's payload, and the id of the key whose signature of exactly that is valid.
 
-    Args:
-        data: the envelope.
-        payload_type: what must have been signed.
-        key_of: returns the public key for an id, or raises RefusedError if it is not trusted.
+    ``payload_type``: what must have been signed. ``key_of``: returns the public key for an id, or raises RefusedError
+    if it is not trusted.
 
     Raises:
         RefusedError: no signature is from a trusted key.
@@ -130,8 +128,8 @@ def private_key(file: Path, password_file: Path | None) -> CryptoSigner:
         ExtraMissingError: the extra is missing. UsageError: the file is not such a key, or its password is wrong.
     """
     require()
-    password = _read(password_file).strip() if password_file else None
-    data = _read(file)
+    password = read(password_file).strip() if password_file else None
+    data = read(file)
 
     def load() -> CryptoSigner:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -152,7 +150,7 @@ def public_pem(file: Path) -> tuple[str, str]:
     require()
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-    data = _read(file)
+    data = read(file)
 
     def load() -> tuple[str, str]:
         pem = load_pem_public_key(data).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -190,7 +188,8 @@ def _key(load: Callable[[], T], file: Path, what: str, hint: str) -> T:
         raise UsageError(f"{file} is not {what}, or its password is missing or wrong", hint=hint) from None
 
 
-def _read(file: Path) -> bytes:
+def read(file: Path) -> bytes:
+    """Return the content of a small file that the user named."""
     try:
         return read_small(file)
     except OSError as error:

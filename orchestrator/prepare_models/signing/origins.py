@@ -21,11 +21,8 @@ def untrusted(
     build key; otherwise it has to be of the bundle that this run works on, or of one that a key signed which is trusted
     now, or such a key signed the statement next to it. One from a shared store has to be signed by such a key, too.
 
-    Args:
-        record: its report.
-        directory: model directory whose signed statement counts, too.
-        locked: sha256 by build key of the model's engines in the lock that this run must match. The caller verifies
-        that the bytes have the digest in the record.
+    ``directory``: model directory whose signed statement counts, too. ``locked``: sha256 by build key of the model's
+    engines in the lock that this run must match; the caller verifies that the bytes have the digest in the record.
     """
     origin, here = record["origin"], paths.origin()
     if origin is None:

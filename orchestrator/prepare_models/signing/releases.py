@@ -22,7 +22,7 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import HostError, SignatureError
 from ..running.writer_lock import flocked
 from ..support import paths
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from . import envelopes
 from .envelopes import RefusedError
 from .trust import CONTENTS, KeyList
@@ -81,10 +81,8 @@ def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
         "predicate": asdict(release),
     }
     payload = json.dumps(statement, sort_keys=True).encode("utf-8")
-    try:
+    with writing(signature_of(file), "give write access"):
         write_own(signature_of(file), envelopes.seal(payload, envelopes.STATEMENT, signer))
-    except OSError as error:
-        raise unwritable(signature_of(file), error, "give write access") from None
     return signature_of(file)
 
 
@@ -111,9 +109,9 @@ def check(kind: str, file: Path, sha256: str, keys: KeyList) -> Signed:
 
 def accept(signed: Signed) -> None:
     """Remember a release, so that older ones of its series are refused from now on."""
-    release = signed.release
+    release, hint = signed.release, f"give write access, or choose another directory with {paths.STATE_VARIABLE}"
     try:
-        with _alone():
+        with writing(_state(), hint), _alone():
             before = _load()
             _refuse_older(release, before.accepted)
             after = _Accepted({**before.accepted, f"{release.kind} {release.series}": release})
@@ -121,9 +119,6 @@ def accept(signed: Signed) -> None:
                 write_atomic(_state(), json.dumps(asdict(after), indent=2).encode("utf-8"))
     except RefusedError as refusal:  # another process accepted a newer one meanwhile
         raise SignatureError(release.kind, str(refusal), hint=refusal.hint) from None
-    except OSError as error:
-        hint = f"give write access, or choose another directory with {paths.STATE_VARIABLE}"
-        raise unwritable(_state(), error, hint) from None
 
 
 def _release(payload: bytes, kind: str, sha256: str) -> Release:
@@ -168,5 +163,5 @@ def _load() -> _Accepted:
 def _alone() -> Iterator[None]:
     _state().parent.mkdir(parents=True, exist_ok=True)
     place = _state().with_name("accepted.lock")
-    with flocked(place, "", on_wait=lambda _: None, stopped=lambda: False):
+    with flocked(place, ""):
         yield

@@ -71,10 +71,12 @@ def read(payload: bytes) -> Provenance:
     """Return what a statement says.
 
     Raises:
-        ContractError: it is not a statement, or names no sha256.
+        ContractError: it is not a statement, or a subject has no sha256, or the name of another.
     """
     found = schema.read(_Statement, schema.loads(payload), "statement")
     files = {each["name"]: each["digest"].get("sha256", "") for each in found["subject"]}
+    if len(files) != len(found["subject"]):
+        raise ContractError("statement: two subjects have one name")
     if not all(map(is_sha256, files.values())):
         raise ContractError("statement: a subject has no sha256")
     built = found["predicate"]["buildDefinition"]

@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import HostError, SignatureError, UsageError
 from ..support import paths
-from ..support.os_errors import unwritable
+from ..support.os_errors import writing
 from . import envelopes
 from .envelopes import RefusedError, short
 
@@ -152,11 +152,9 @@ def parse(data: bytes) -> KeyList:
 
 def save(file: Path, keys: KeyList) -> None:
     """Write a list atomically."""
-    try:
+    with writing(file, "name another with --trusted-keys"):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, keys.to_json().encode("utf-8"))
-    except OSError as error:
-        raise unwritable(file, error, "name another with --trusted-keys") from None
 
 
 def export(keys: KeyList, signer: CryptoSigner, target: Path) -> KeyList:
@@ -181,10 +179,8 @@ def renewed(keys: KeyList, signed: Path) -> KeyList:
         SignatureError: it is not signed like this, or not newer than the current list.
     """
     try:
-        payload, _ = envelopes.unseal(read_small(signed), _PAYLOAD_TYPE, lambda keyid: keys.key(keyid, KEYS))
+        payload, _ = envelopes.unseal(envelopes.read(signed), _PAYLOAD_TYPE, lambda keyid: keys.key(keyid, KEYS))
         following = parse(payload)
-    except OSError as error:
-        raise UsageError(f"{signed} can't be read: {error.strerror}", hint="give the path of a readable file") from None
     except ContractError as error:
         raise SignatureError("keys", f"{signed} is not a list of keys: {error}") from None
     except RefusedError as refusal:

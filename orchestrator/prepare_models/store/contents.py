@@ -15,17 +15,18 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from prepare_models_entrypoint.contract import downloads, schema
+from prepare_models_entrypoint.contract import downloads, schema, sizes
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.contract.report import ModelReport, Origin
 from prepare_models_entrypoint.contract.values import Value
 
 from ..bundle import folders as bundles
+from ..errors import UsageError
 from ..signing.origins import label_of, untrusted
 from ..support.file_digests import Digests
-from . import Entry, open_store
-from .local import LocalStore
+from ..support.paths import cache_dir
+from .local import Entry, Store, open_store
 
 ENGINE, DOWNLOAD, PART, BUNDLE, TIMING, LOG = KINDS = ("engine", "download", "part", "bundle", "timing", "log")
 VERIFIED = (ENGINE, DOWNLOAD, BUNDLE)  # kinds whose bytes have digests here
@@ -85,7 +86,7 @@ class Cache:
 
     def _problem_of_bundle(self, folder: Path) -> str | None:
         """Return what is wrong in the scope of a bundle, whose engines and downloads serve only the bundle, or None."""
-        store = LocalStore(folder / bundles.SCOPE / "engines", Digests())
+        store = Store(folder / bundles.SCOPE / "engines", Digests())
         found = {entry.key[:16]: self._store.problem(entry) or _foreign(folder, entry) for entry in store.entries()}
         problems = [f"the engine {key}: {problem}" for key, problem in found.items() if problem is not None]
         blobs = downloads.blobs(folder / bundles.SCOPE / "downloads").glob("[!.]*")
@@ -168,11 +169,7 @@ def chosen(
 ) -> list[Item]:
     """Return the items to prune, least recently used first.
 
-    Args:
-        items: all items.
-        max_bytes: how much of these kinds may stay.
-        unused_s: items not used for that long are removed in any case.
-        kinds: kinds of items that may be removed.
+    ``max_bytes``: how much of these kinds may stay. ``unused_s``: items not used for that long are removed in any case.
     """
     oldest_first = sorted((item for item in items if item.kind in kinds), key=lambda item: item.used_at)
     left, doomed, now = sum(item.bytes for item in oldest_first), [], time.time()
@@ -208,3 +205,30 @@ def _engine(entry: Entry) -> Item:
     else:
         label = "an engine with a damaged record"
     return Item(ENGINE, entry.key, label, entry.bytes, entry.used_at, entry.plan.parent, entry.record)
+
+
+VARIABLE = "PREPARE_MODELS_CACHE_LIMIT"
+
+
+def limit() -> int | None:
+    """Return the user's limit for the cache in bytes, or None without a limit.
+
+    Raises:
+        UsageError: the variable is not a size.
+    """
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return None
+    most = int(text) if text.isdecimal() and text.isascii() else sizes.size_of(text)
+    if most is None:
+        expected = f"{VARIABLE}: expected {sizes.EXPECTED}, found {text!r}"
+        raise UsageError(expected, hint=f"{VARIABLE}={sizes.meant(text) or '20GiB'}, for example")
+    return most
+
+
+def keep_within_limit() -> None:
+    """Prune the cache down to the user's limit, if there is one."""
+    most = limit()
+    if most is not None:
+        cache = Cache(cache_dir())
+        cache.prune(chosen(cache.items(), max_bytes=most))

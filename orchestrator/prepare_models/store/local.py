@@ -1,4 +1,4 @@
-"""The store in a directory of this machine.
+"""The engine store of this machine: each engine once, by its build key, for all models directories of this user.
 
     <key>/model.plan          the engine, read-only; hard-linked or cloned into models directories
     <key>/calibration.cache   a calibration cache that the build made
@@ -18,29 +18,57 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
-from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_atomic
+from prepare_models_entrypoint.contract.files import PARTIAL, read_small, share_file, sync_directory, write_all_own
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.report import ModelReport, blank, read
+from prepare_models_entrypoint.contract.values import Value
 
-from ..running.writer_lock import flocked, locked_now
-from ..support.file_digests import Digests
-from . import FILES, PLAN, Entry, Turn
+from ..running.writer_lock import OnWait, Stopped, flocked, locked_now
+from ..support.file_digests import Digests, open_digests
+from ..support.paths import contents_dir
+from . import FILES, PLAN
 
 RECORD, RECORD_SHA256 = "record.json", "record.sha256"
 _KEY = r"[0-9a-f]{64}"
 
 
-class LocalStore:
-    """Engines in a directory.
+class Entry(Value):
+    """An engine in the store.
 
-    Args:
-        root: the directory; it is created when something is stored.
-        digests: known digests of files, so that untouched engines are not read again.
+    files: the plan, and a calibration cache if the build made one, by their names (see ``FILES``).
+    record: the report of the build. bytes: size of all files. used_at: when it was last stored or used, in epoch
+    seconds.
+    """
+
+    key: str
+    files: Mapping[str, Path]
+    record: ModelReport
+    bytes: int
+    used_at: float
+
+    @property
+    def plan(self) -> Path:
+        """Return the plan file."""
+        return self.files[PLAN]
+
+
+class Turn(Value):
+    """The right to build an engine. ``waited``: whether another process had it first. ``last_place``: its place."""
+
+    waited: bool
+    last_place: Path | None
+
+
+class Store:
+    """Engines in a directory. All methods are safe in several threads and processes at once.
+
+    root: the directory; it is created when something is stored. digests: known digests of files, so that untouched
+    engines are not read again.
     """
 
     def __init__(self, root: Path, digests: Digests) -> None:
@@ -81,7 +109,13 @@ class LocalStore:
         return None
 
     def put(self, record: ModelReport, files: Mapping[str, Path]) -> Entry:
-        """Store an engine under its record's build key, replacing any other. Call it while holding that key's turn."""
+        """Store an engine under its record's build key, replacing any other. Call it while holding that key's turn.
+
+        The caller keeps its files, and is responsible for their bytes, which are verified when the engine is used.
+
+        Raises:
+            ValueError: the record is not that of an engine, or not of these files.
+        """
         key, engine = record["build_key"], record["engine"]
         if key is None or engine is None or not re.fullmatch(_KEY, key):
             raise ValueError(f"{record['name']}: no record of an engine")
@@ -136,9 +170,12 @@ class LocalStore:
 
     @contextlib.contextmanager
     def turn(
-        self, key: str, place: Path, *, on_wait: Callable[[str], None], stopped: Callable[[], bool]
+        self, key: str, place: Path, *, on_wait: OnWait = lambda _: None, stopped: Stopped = lambda: False
     ) -> Iterator[Turn]:
-        """Hold the right to build an engine: one process at a time has it, and loses it when it dies."""
+        """Hold the right to build an engine: one process at a time has it, and loses it when it dies.
+
+        ``place``: model directory that the engine is for. ``on_wait``, ``stopped``: as in ``writer_lock.flocked``.
+        """
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         owner = f"{os.getpid()} {place.absolute()}"
@@ -176,10 +213,14 @@ class LocalStore:
         shutil.rmtree(doomed, ignore_errors=True)
 
 
+def open_store(digests: Digests | None = None) -> Store:
+    """Return the store in use: the one under ``paths.contents_dir()``."""
+    return Store(contents_dir() / "engines", digests or open_digests())
+
+
 def write_record(folder: Path, data: bytes) -> None:
     """Write the report of a build, with its digest."""
-    write_atomic(folder / RECORD, data)
-    write_atomic(folder / RECORD_SHA256, hashlib.sha256(data).hexdigest().encode("ascii"))
+    write_all_own(folder, {RECORD: data, RECORD_SHA256: hashlib.sha256(data).hexdigest().encode("ascii")})
 
 
 def _record(file: Path) -> ModelReport:

@@ -14,8 +14,9 @@ from prepare_models_entrypoint.contract.source import Source
 from ..manifest.model import ModelSpec
 from ..planning.planned import PlannedModel
 from ..signing.origins import untrusted
-from . import CALIBRATION, Entry, Store, Turn
+from . import CALIBRATION
 from . import PLAN as STORED_PLAN
+from .local import Entry, Store, Turn
 
 if TYPE_CHECKING:
     from ..running.publishing import Publisher

@@ -37,15 +37,14 @@ from ..signing import envelopes, statements, trust
 from ..signing.envelopes import RefusedError
 from ..signing.origins import untrusted
 from ..support import paths
-from . import CALIBRATION, PLAN, Entry, Store
-from .local import RECORD
+from . import CALIBRATION, PLAN
+from .local import RECORD, Entry, Store
 from .objects import open_objects
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 ENGINES, OBJECTS = "engines", "objects"
-_MANY = 32  # keys for which a listing is cheaper than asking for each
 _PLAN = companions.PLAN  # its name in a statement
 _SIGN = "have it signed where it was built, by prepare-models store push URL --sign KEY.pem or worker --sign KEY.pem"
 _LARGEST = {RECORD: schema.LARGEST_DOCUMENT, CALIBRATION: schema.LARGEST_DOCUMENT}
@@ -91,9 +90,8 @@ class Collected(NamedTuple):
 class SharedStore:
     """Engines under a URL. Safe in several threads, and beside any number of other machines.
 
-    Args:
-        url: of fsspec, such as ``s3://bucket/prefix``; ``https://`` can only be read.
-        bytes_per_s: how fast engines are pulled at most, all threads together; None for no limit.
+    url: of fsspec, such as ``s3://bucket/prefix``; ``https://`` can only be read. bytes_per_s: how fast engines are
+    pulled at most, all threads together; None for no limit.
     """
 
     def __init__(self, url: str, *, bytes_per_s: float | None = None) -> None:
@@ -105,17 +103,6 @@ class SharedStore:
         """Raise UsageError where nothing can be put there."""
         if self._objects.read_only:
             raise UsageError(f"{self.url} can only be read", hint="give the store's own URL, such as s3://...")
-
-    def lookup(self, keys: Iterable[str]) -> set[str]:
-        """Return which of these build keys have an entry, without a look at it. Many are answered by one listing.
-
-        Raises:
-            SharedStoreError: the store can't be reached.
-        """
-        wanted = set(keys)
-        if self._objects.read_only or len(wanted) < _MANY:
-            return _keys(self._objects.read(map(_entry, wanted)))
-        return wanted & self.keys()
 
     def keys(self) -> set[str]:
         """Return the build keys of all entries.
@@ -143,16 +130,10 @@ class SharedStore:
         locked: Mapping[str, str] | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Entry | None:
-        """Take an engine into the local store, in whose turn for this key this is called.
+        """Take an engine into the local store, in whose turn for its build key this is called; None if there is none.
 
-        Args:
-            key: its build key.
-            store: the local store.
-            locked: sha256 of engines by build key that need no signature; another one under such a key is refused.
-            stopped: asked while bytes arrive; True ends with InterruptedError.
-
-        Returns:
-            The engine in the local store; None where the shared one has none.
+        ``locked``: sha256 of engines by build key that need no signature; another one under such a key is refused.
+        ``stopped``: asked while bytes arrive; True ends with InterruptedError.
 
         Raises:
             SharedStoreError: it is not what its entry says, no key that is trusted now signed it, or the store can't be
@@ -182,12 +163,8 @@ class SharedStore:
     def push(self, entry: Entry, signer: CryptoSigner | None = None, *, replace: bool = False) -> bool:
         """Put an engine of the local store there, and return whether that was needed.
 
-        One that is there and whole stays, unless this signer has not signed it.
-
-        Args:
-            entry: the engine.
-            signer: key that signs the statement of where it comes from; None leaves it unsigned.
-            replace: put it there whatever is there.
+        One that is there and whole stays, unless ``replace``, or this signer has not signed it. ``signer``: key that
+        signs the statement of where it comes from; None leaves it unsigned.
 
         Raises:
             SharedStoreError: the store can't be reached, or the engine is not what its record says, or is from
@@ -235,14 +212,10 @@ class SharedStore:
         return sorted(found, key=lambda each: each.put_at, reverse=True)
 
     def collect(self, *, unused_s: float | None, margin_s: float, dry_run: bool) -> Collected:
-        """Remove old engines, and objects that no entry names, and return what is gone.
+        """Remove old engines, and objects that no entry names; return what is gone, or would go (``dry_run``).
 
-        What was written within the margin stays: an upload may be under way, whose entry comes last.
-
-        Args:
-            unused_s: engines go that were put there longer ago; None keeps all.
-            margin_s: longer than any upload takes.
-            dry_run: only return what would go.
+        ``unused_s``: engines go that were put there longer ago; None keeps all. What was written within ``margin_s``,
+        which is longer than any upload takes, stays: its entry comes last.
 
         Raises:
             SharedStoreError: the store can't be reached, or an entry doesn't say which objects it needs.

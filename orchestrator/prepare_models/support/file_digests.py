@@ -33,8 +33,7 @@ _COARSE_TICK_NS = 2_000_000_000  # for file systems with a resolution of one or 
 class Digests:
     """Known digests of files and sources. Safe in several threads; processes merge theirs in ``save``.
 
-    Args:
-        file: where they are stored; None keeps them in memory.
+    file: where they are stored; None keeps them in memory.
     """
 
     def __init__(self, file: Path | None = None) -> None:

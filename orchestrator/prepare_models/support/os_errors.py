@@ -26,12 +26,18 @@ def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
     return error
 
 
-def unwritable(file: Path, error: OSError, hint: str) -> HostError:
-    """Return why a file can't be written: its disk is full, or what the system says, with the hint for that."""
-    return _full(error, file) or HostError(f"{error.filename or file} can't be written: {error.strerror}", hint=hint)
+@contextlib.contextmanager
+def writing(file: Path, hint: str) -> Iterator[None]:
+    """Raise why a file can't be written: its disk is full, or what the system says, with the hint for that."""
+    try:
+        yield
+    except OSError as error:
+        reason = HostError(f"{error.filename or file} can't be written: {error.strerror}", hint=hint)
+        raise (full(error, file) or reason) from None
 
 
-def _full(error: OSError, file: Path | None = None) -> NoRoomError | None:
+def full(error: OSError, file: Path | None = None) -> NoRoomError | None:
+    """Return that a disk is full, or None if this error says something else. ``file``: what was written, if unknown."""
     from prepare_models_entrypoint.contract.files import NO_ROOM, no_room
 
     if error.errno not in NO_ROOM:
@@ -60,8 +66,8 @@ def of_this_machine(error: Exception) -> HostError | None:
     if error.errno in LIMITS:
         what, fix, _ = LIMITS[error.errno]
         return HostError(f"{what}: {error.filename}" if error.filename else what, hint=fix)
-    if (full := _full(error)) is not None:
-        return full
+    if (no_space := full(error)) is not None:
+        return no_space
     if error.errno in _DENIED and error.filename is not None:
         return HostError(f"{error.filename!s}: {error.strerror}", hint="check the path and its permissions")
     try:

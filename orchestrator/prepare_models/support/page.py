@@ -87,13 +87,7 @@ def width(stream: TextIO) -> int | None:
 
 
 def show(*parts: Part, wide: bool = False, stream: TextIO | None = None) -> None:
-    """Print parts below each other, none wider than the terminal.
-
-    Args:
-        parts: texts, tables, messages.
-        wide: allow lines of any length.
-        stream: standard output unless given.
-    """
+    """Print parts below each other, none wider than the terminal unless ``wide``. By default, to standard output."""
     out = stream or sys.stdout
     limit = width(out)
     text = "\n".join(map(str, parts)) if limit is None else _drawn(parts, _UNLIMITED if wide else limit, out)

@@ -11,7 +11,7 @@ import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HostError, UsageError
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 CACHE_VARIABLE = "PREPARE_MODELS_CACHE_DIR"
 STATE_VARIABLE = "PREPARE_MODELS_STATE_DIR"
 KEYS_VARIABLE = "PREPARE_MODELS_TRUSTED_KEYS"
+
+
+class Use(NamedTuple):
+    """What a directory is for, and the option or variable that names another one; both for messages."""
+
+    what: str
+    chosen_by: str
+
+
+MODELS = Use("models directory", "--models-dir DIR")
+_CACHE = Use("cache directory", f"the variable {CACHE_VARIABLE}")
 
 
 def cache_dir() -> Path:
@@ -79,10 +90,7 @@ def enter_scope(bundle: Origin, folder: Path) -> None:
     """Keep what this call fetches and builds in a separate folder: a bundle's contents serve only that bundle.
 
     Locks on models directories and facts about this machine stay in the cache directory, where all runs find them.
-
-    Args:
-        bundle: the bundle, and who signed it; every engine of this call has it in its report.
-        folder: where its contents are put.
+    Every engine of this call has the bundle, and who signed it, in its report.
     """
     _scope.set((bundle, folder))
 
@@ -105,8 +113,8 @@ def make_cache() -> Path:
     Raises:
         HostError: it can't be created or written, or others could write to it.
     """
-    cache = make(cache_dir(), purpose="cache directory", chosen_by=f"the variable {CACHE_VARIABLE}")
-    refuse_others(cache, f"{cache} can't be trusted as the cache directory", f"the variable {CACHE_VARIABLE}")
+    cache = make(cache_dir(), _CACHE)
+    refuse_others(cache, f"{cache} can't be trusted as the cache directory", _CACHE.chosen_by)
     return cache
 
 
@@ -144,24 +152,19 @@ def _open_to_others(place: Path) -> tuple[str, str] | None:
     return None
 
 
-def make(directory: Path, *, purpose: str, chosen_by: str) -> Path:
+def make(directory: Path, use: Use) -> Path:
     """Create a directory and return it as an absolute path.
-
-    Args:
-        directory: the directory.
-        purpose: what it is for, named in the error.
-        chosen_by: the option or variable with which the user sets another one.
 
     Raises:
         HostError: it can't be created, or no report can name it.
     """
-    named_in_utf8(refuse_file(directory, purpose=purpose, chosen_by=chosen_by))
+    named_in_utf8(refuse_file(directory, use))
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=error.strerror) from None
+        raise unusable(directory, use, error.strerror) from None
     return directory.absolute()
 
 
@@ -197,33 +200,26 @@ def writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def refuse_file(directory: Path, *, purpose: str, chosen_by: str) -> Path:
+def refuse_file(directory: Path, use: Use) -> Path:
     """Return the absolute path of a directory that exists or could be created; a file in its place is refused.
 
     Raises:
-        HostError: there is a file, or the path can't be written into a report. The arguments are those of ``make``.
+        HostError: there is a file, or the path can't be written into a report.
     """
-    _check_name(directory, purpose, chosen_by)
-    file = next((place for place in (directory, *directory.parents) if os.path.isfile(place)), None)
-    if file is not None:
-        raise unusable(directory, purpose=purpose, chosen_by=chosen_by, why=f"{file} is a file")
-    return directory.absolute()
-
-
-def unusable(directory: Path, *, purpose: str, chosen_by: str, why: str | None = None) -> HostError:
-    """Return the error for a directory: it can't be written, or ``why``. Other arguments are as in ``make``."""
-    text = why or os.strerror(errno.EACCES)
-    return HostError(f"{directory} can't be used as {purpose}: {text}", hint=f"choose another with {chosen_by}")
-
-
-def _check_name(directory: Path, purpose: str, chosen_by: str) -> None:
-    """Refuse a path that a report or a ROS parameter could not contain."""
     try:
         str(directory).encode("utf-8")
     except UnicodeEncodeError:
-        raise HostError(
-            f"{str(directory)!r} can't be used as {purpose}: it is not UTF-8", hint=f"choose another with {chosen_by}"
-        ) from None
+        raise unusable(directory, use, "it is not UTF-8") from None
+    file = next((place for place in (directory, *directory.parents) if os.path.isfile(place)), None)
+    if file is not None:
+        raise unusable(directory, use, f"{file} is a file")
+    return directory.absolute()
+
+
+def unusable(directory: Path, use: Use, why: str | None = None) -> HostError:
+    """Return the error for a directory: it can't be written, or ``why``."""
+    text = why or os.strerror(errno.EACCES)
+    return HostError(f"{directory} can't be used as {use.what}: {text}", hint=f"choose another with {use.chosen_by}")
 
 
 def first_time(notice: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
+from ...contract.codec import is_printable
 from ...contract.companions import LABELS
-from ...contract.deepstream import DeepStreamConfig
-from ...contract.names import is_printable
+from ...contract.deployment import DeepStreamConfig
 from ...contract.report import Binding, ModelReport
 
 NCHW, NHWC = 0, 1

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ...contract.consumers import releases
 from ...contract.spelling import near
@@ -80,11 +80,10 @@ class KeyFile:
 def keys(release: str) -> Mapping[str, Mapping[str, Key]]:
     """Return the keys of each group in a release; ``class-attrs-`` covers the groups of all classes."""
     raw = json.loads((_FOLDER / f"{release}.json").read_text(encoding="utf-8"))
-    return {group: {name: _key(entry) for name, entry in told.items()} for group, told in raw["groups"].items()}
-
-
-def _key(entry: Mapping[str, Any]) -> Key:
-    return Key(**{**entry, "values": tuple(entry.get("values", ()))})
+    return {
+        group: {name: Key(**{**entry, "values": tuple(entry.get("values", ()))}) for name, entry in told.items()}
+        for group, told in raw["groups"].items()
+    }
 
 
 def read(text: str) -> KeyFile:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import pprint
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, List
 
+from ...contract.deployment import RosConfig
 from ...contract.report import ModelReport
-from ...contract.ros import RosConfig
 from ..triton import files as triton
 from .releases import TENSOR_RT, TRITON, Release
 
 _GIB = 1 << 30
+_LAUNCH = Path(__file__).with_name("launch.template")
 
 
 def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, Dict[str, Any]]":
@@ -20,10 +21,7 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
 
     Binding names are the engine's, in its order; the names of tensors in ROS messages pair with them by position.
 
-    Args:
-        report: report of the model, with its bindings.
-        deploy_dir: the model's directory as the nodes will see it.
-        release: Isaac ROS release.
+    ``deploy_dir``: the model's directory as the nodes will see it.
     """
     directory, bindings = PurePosixPath(deploy_dir), report["io"]
     names = report["tensor_names"] or RosConfig().resolve(bindings)
@@ -83,51 +81,9 @@ def parameters(report: ModelReport, deploy_dir: str, release: Release) -> str:
     return text
 
 
-_LAUNCH = '''"""Launch file for Isaac ROS {release}, from the bindings of the engine.
-
-ros2 launch isaac_ros.launch.py                TensorRTNode
-ros2 launch isaac_ros.launch.py node:=triton   TritonNode
-"""
-
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
-from launch_ros.actions import ComposableNodeContainer
-from launch_ros.descriptions import ComposableNode
-
-TENSOR_RT = {tensor_rt}
-
-TRITON = {triton}
-
-
-def _container(name, package, plugin, parameters):
-    """Return a container with one node, started where the argument node has its name."""
-    node = ComposableNode(name=name, package=package, plugin=plugin, parameters=[parameters])
-    return ComposableNodeContainer(
-        name=name + '_container',
-        namespace='',
-        package='rclcpp_components',
-        executable='component_container_mt',
-        composable_node_descriptions=[node],
-        condition=IfCondition(PythonExpression(["'", LaunchConfiguration('node'), "' == '" + name + "'"])),
-        output='screen',
-    )
-
-
-def generate_launch_description():
-    """Describe the node that is to be launched."""
-    return LaunchDescription([
-        DeclareLaunchArgument('node', default_value='tensor_rt', choices=['tensor_rt', 'triton']),
-        _container('tensor_rt', {tensor_rt_node}, TENSOR_RT),
-        _container('triton', {triton_node}, TRITON),
-    ])
-'''
-
-
 def launch(report: ModelReport, deploy_dir: str, release: Release) -> str:
     """Return the text of the launch file, which contains the same parameters."""
     values = nodes(report, deploy_dir, release)
     literals = {node: pprint.pformat(told, width=110, sort_dicts=False) for node, told in values.items()}
     plugins = {f"{node}_node": f"{of.package!r}, {of.plugin!r}" for node, of in release.nodes.items()}
-    return _LAUNCH.format(release=release.name, **literals, **plugins)
+    return _LAUNCH.read_text(encoding="utf-8").format(release=release.name, **literals, **plugins)

@@ -97,8 +97,5 @@ def _concerns(node: str, name: str, values: Values, release: Release) -> bool:
     if "*" not in name:
         return True
     nodes = _nodes(name, values, release)
-    return node in nodes if nodes else all(_known(node, key, release) for key in values)
-
-
-def _known(node: str, key: str, release: Release) -> bool:
-    return key in release.nodes[node].parameters or key in release.every_node
+    known = {*release.nodes[node].parameters, *release.every_node}
+    return node in nodes if nodes else known.issuperset(values)

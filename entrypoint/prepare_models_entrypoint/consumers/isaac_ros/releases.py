@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Mapping, Tuple
 
+from ...contract import schema
 from ...contract.consumers import releases
 
 TENSOR_RT, TRITON = "tensor_rt", "triton"
@@ -34,53 +34,39 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Node:
-    """One of the two nodes. names: those that its launch files and the node itself use."""
+    """One of the two nodes. names: those that its launch files and the node itself use.
+
+    output_types: those that TensorRTNode publishes. loads: what TritonNode loads; every model of the ``repository``, or
+    only its own.
+    """
 
     package: str
     plugin: str
     names: Tuple[str, ...]
     parameters: Mapping[str, Parameter]
+    output_types: Tuple[str, ...] = ()
+    loads: str = ""
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release.
+    """One release, for a release of ROS 2.
 
     every_node: parameters of any node. removed: parameters that no longer exist, with what they belonged to.
-    ignored: parameters that its documentation lists but no node declares. output_types: those that TensorRTNode
-    publishes.
-    loads_repository: whether TritonNode loads every model of the repository. fp16_is_tf32: what enable_fp16 means.
+    ignored: parameters that its documentation lists but no node declares. fp16_is_tf32: what enable_fp16 means.
     """
 
     name: str
+    ros: str
+    sources: Tuple[Mapping[str, str], ...]
     nodes: Mapping[str, Node]
     every_node: Mapping[str, Parameter]
     removed: Mapping[str, str]
     ignored: Tuple[str, ...]
-    output_types: Tuple[str, ...]
-    loads_repository: bool
     fp16_is_tf32: bool
 
 
 @lru_cache(maxsize=None)
 def release(name: str) -> Release:
     """Return the release with this name, such as 4.6."""
-    raw = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    nodes = {
-        key: Node(node["package"], node["plugin"], tuple(node["names"]), _parameters(node["parameters"]))
-        for key, node in raw["nodes"].items()
-    }
-    return Release(
-        name=raw["release"],
-        nodes=nodes,
-        every_node=_parameters(raw["every_node"]),
-        removed=raw["removed"],
-        ignored=tuple(raw["ignored"]),
-        output_types=tuple(raw["nodes"][TENSOR_RT]["output_types"]),
-        loads_repository=raw["nodes"][TRITON]["loads"] == "repository",
-        fp16_is_tf32=raw["fp16_is_tf32"],
-    )
-
-
-def _parameters(raw: Mapping[str, Dict[str, Any]]) -> Dict[str, Parameter]:
-    return {name: Parameter(**entry) for name, entry in raw.items()}
+    return schema.read(Release, schema.load(_FOLDER / f"{name}.json"), name)

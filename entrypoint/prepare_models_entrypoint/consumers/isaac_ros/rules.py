@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
 from ...contract.consumers import RTX_ENGINE, RTX_HINT, of_rtx
 from ...contract.report import ModelReport
 from ...contract.spelling import near
-from .. import places
-from ..consumer import ENGINE, FILES, Consumer, Rule
+from ..consumer import ENGINE, Check, Consumer, Rule, rules
 from ..model_files import Model
 from ..triton import rules as triton
 from ..triton.backend import batching
@@ -61,7 +60,7 @@ def ros_model(model: Model, name: str) -> RosModel:
     except ValueError as error:
         return RosModel(model, chosen, {}, f"{PARAMETERS} can't be read: {error}")
     unreadable = f"{PARAMETERS} has no section of a node of Isaac ROS" if nodes == {} else None
-    model = places.of_engine(model, str((nodes or {}).get(TENSOR_RT, {}).get("engine_file_path", "")))
+    model = model.of_engine(str((nodes or {}).get(TENSOR_RT, {}).get("engine_file_path", "")))
     return RosModel(model, chosen, nodes, unreadable, tuple(_batches(model)))
 
 
@@ -78,43 +77,39 @@ def _batches(model: Model) -> Iterator[int]:
             yield batching(config, model.io)
 
 
-def rtx(of: RosModel) -> Iterator[str]:
-    """Find engines that no TensorRT loads."""
+def _rtx(of: RosModel) -> Iterator[str]:
     engine = of.model.report["engine"] if of.model.report else None
     header = engine.get("header", {}) if engine else {}
     if header.get("format") == "tensorrt_rtx":
         yield of_rtx(header.get("version"))
 
 
-def dynamic_dimension(of: RosModel) -> Iterator[str]:
-    """Find dynamic dimensions after the first."""
+def _dynamic_dimension(of: RosModel) -> Iterator[str]:
     for binding in of.model.io if of.has(TENSOR_RT) else ():
         axes = [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
         if axes:
             yield f"{binding['mode']} {binding['name']!r} {binding['shape']} is dynamic in dimension {axes[0]}"
 
 
-def output_type(of: RosModel) -> Iterator[str]:
-    """Find outputs that TensorRTNode can't publish."""
+def _output_type(of: RosModel) -> Iterator[str]:
     for binding in of.model.of("output") if of.has(TENSOR_RT) else ():
-        if binding["dtype"] not in of.release.output_types:
+        if binding["dtype"] not in of.release.nodes[TENSOR_RT].output_types:
             yield f"output {binding['name']!r} is {binding['dtype']}, which {of.release.name} does not publish"
 
 
-def no_ends(of: RosModel) -> Iterator[str]:
+def _no_ends(of: RosModel) -> Iterator[str]:
     """Find engines without inputs or outputs, if the engine itself reported them: a manifest may list only some."""
     inputs, outputs = of.model.of("input"), of.model.of("output")
     if any(binding["source"] == "engine" for binding in of.model.io) and not (inputs and outputs):
         yield f"the engine has {len(inputs)} inputs and {len(outputs)} outputs"
 
 
-def unreadable(of: RosModel) -> Iterator[str]:
-    """Find a file that ROS 2 refuses."""
+def _unreadable(of: RosModel) -> Iterator[str]:
     if of.unreadable is not None:
         yield of.unreadable
 
 
-def names(of: RosModel) -> Iterator[str]:
+def _names(of: RosModel) -> Iterator[str]:
     """Compare names with the engine's bindings: complete, identical, and paired by position."""
     for node in (of.nodes or {}) if of.model.report is not None else ():
         for mode in ("input", "output"):
@@ -128,16 +123,14 @@ def names(of: RosModel) -> Iterator[str]:
                 yield f"{node}: a name in {mode}_tensor_names is used twice: {tensors}"
 
 
-def engine_update(of: RosModel) -> Iterator[str]:
-    """Find a node that would build its own engine."""
+def _engine_update(of: RosModel) -> Iterator[str]:
     if of.configured(TENSOR_RT) is not None:
         value = of.value(TENSOR_RT, "force_engine_update")
         if value is not False:
             yield f"tensor_rt: force_engine_update is {value}"
 
 
-def workspace(of: RosModel) -> Iterator[str]:
-    """Find a workspace as small as the default although the engine had more."""
+def _workspace(of: RosModel) -> Iterator[str]:
     if of.configured(TENSOR_RT) is None or of.model.report is None:
         return
     value, default = of.value(TENSOR_RT, "max_workspace_size"), of.declared(TENSOR_RT)["max_workspace_size"].default
@@ -146,47 +139,43 @@ def workspace(of: RosModel) -> Iterator[str]:
         yield f"tensor_rt: max_workspace_size is {value} bytes, the engine's builder had {wanted}"
 
 
-def engine_path(of: RosModel) -> Iterator[str]:
-    """Find a path that is not this engine's."""
+def _engine_path(of: RosModel) -> Iterator[str]:
     if of.configured(TENSOR_RT) is not None:
         value = str(of.value(TENSOR_RT, "engine_file_path"))
-        if not places.names_engine(of.model, value):
+        if not of.model.names_engine(value):
             expected = f"{of.model.directory.name}/1/model.plan"
             yield f"tensor_rt: engine_file_path is {value}, which does not end in {expected}"
 
 
-def deploy_dir(of: RosModel) -> Iterator[str]:
-    """Find paths to another place: the directory was moved, or is mounted under another name."""
+def _deploy_dir(of: RosModel) -> Iterator[str]:
     if of.configured(TENSOR_RT) is not None:
         value = PurePosixPath(str(of.value(TENSOR_RT, "engine_file_path")))
-        why = places.elsewhere(of.model, value.parent.parent) if places.names_engine(of.model, str(value)) else None
+        why = of.model.elsewhere(value.parent.parent) if of.model.names_engine(str(value)) else None
         if why is not None:
             yield f"tensor_rt: engine_file_path is in {why}"
     if of.configured(TRITON) is not None:
         paths = of.value(TRITON, "model_repository_paths")
-        targets = [PurePosixPath(str(path)) / places.directory(of.model).name for path in paths or ()]
-        reasons = [places.elsewhere(of.model, path) for path in targets]
+        targets = [PurePosixPath(str(path)) / of.model.place.name for path in paths or ()]
+        reasons = [of.model.elsewhere(path) for path in targets]
         if reasons and all(reasons):
             yield f"triton: model_repository_paths leads to {reasons[0]}"
 
 
-def foreign_directory(of: RosModel) -> Iterator[str]:
-    """Find directories that a TritonNode would try to load and can't."""
-    if of.release.loads_repository and triton.judge(of.model).found.get("triton-foreign-directory"):
+def _foreign_directory(of: RosModel) -> Iterator[str]:
+    if of.release.nodes[TRITON].loads == "repository" and triton.judge(of.model).found.get("triton-foreign-directory"):
         yield f"TritonNode of {of.release.name} loads every directory, and {of.model.directory.name} is not a model"
 
 
-def served_model(of: RosModel) -> Iterator[str]:
-    """Find a TritonNode that asks for another model, or has no repository."""
+def _served_model(of: RosModel) -> Iterator[str]:
     if of.configured(TRITON) is not None:
-        name, own = of.value(TRITON, "model_name"), places.directory(of.model).name
+        name, own = of.value(TRITON, "model_name"), of.model.place.name
         if name != own:
             yield f"triton: model_name is {name!r}, the directory is {own!r}"
         if not of.value(TRITON, "model_repository_paths"):
             yield "triton: model_repository_paths is empty"
 
 
-def plugin(of: RosModel) -> Iterator[str]:
+def _plugin(of: RosModel) -> Iterator[str]:
     """Find an engine whose plugins the node would not load. If the node sees another root, the file name must match."""
     key = "custom_plugin_lib"
     if of.configured(TENSOR_RT) is None or of.model.report is None or not of.model.report["plugins"]:
@@ -202,14 +191,12 @@ def plugin(of: RosModel) -> Iterator[str]:
         yield f"tensor_rt: {key} is {value or 'not set'}, the engine was built with {wanted[0]}"
 
 
-def fp16(of: RosModel) -> Iterator[str]:
-    """Find the switch whose meaning changed."""
+def _fp16(of: RosModel) -> Iterator[str]:
     if of.release.fp16_is_tf32 and (of.configured(TENSOR_RT) or {}).get("enable_fp16") is True:
         yield "tensor_rt: enable_fp16 is true"
 
 
-def parameter(of: RosModel) -> Iterator[str]:
-    """Find parameters that a node doesn't declare, or not with this type."""
+def _parameter(of: RosModel) -> Iterator[str]:
     for node, values in (of.nodes or {}).items():
         declared = {**of.release.every_node, **of.declared(node)}
         for name, value in values.items():
@@ -224,92 +211,34 @@ def parameter(of: RosModel) -> Iterator[str]:
                 yield f"{node}: {name} is not a parameter of the node in {of.release.name}{text}"
 
 
-def batch(of: RosModel) -> Iterator[str]:
-    """Compare TritonNode's batch with Triton's."""
+def _batch(of: RosModel) -> Iterator[str]:
     if of.configured(TRITON) is not None and of.batches:
         value = of.value(TRITON, "max_batch_size")
         if value not in of.batches:
             yield f"triton: max_batch_size is {value}, config.pbtxt says {of.batches[0]}"
 
 
+_CHECKS: Dict[str, Check[RosModel]] = {
+    "isaac-ros-dynamic-dimension": _dynamic_dimension,
+    "isaac-ros-output-type": _output_type,
+    "isaac-ros-no-inputs": _no_ends,
+    "isaac-ros-file": _unreadable,
+    "isaac-ros-names": _names,
+    "isaac-ros-engine-update": _engine_update,
+    "isaac-ros-workspace": _workspace,
+    "isaac-ros-engine-path": _engine_path,
+    "isaac-ros-deploy-dir": _deploy_dir,
+    "isaac-ros-model": _served_model,
+    "isaac-ros-foreign-directory": _foreign_directory,
+    "isaac-ros-plugin": _plugin,
+    "isaac-ros-fp16": _fp16,
+    "isaac-ros-parameter": _parameter,
+    "isaac-ros-batch": _batch,
+}
 RULES: Dict[str, Rule[RosModel]] = {
-    RTX_ENGINE: Rule(ENGINE, "the engine is for TensorRT-RTX, and only that exact runtime loads it", RTX_HINT, rtx),
-    "isaac-ros-dynamic-dimension": Rule(
-        ENGINE, "TensorRTNode takes dynamic sizes only in dimension 0",
-        "build the engine with fixed sizes (onnx: {static_shapes: ...}), or serve it with TritonNode",
-        dynamic_dimension,
-    ),
-    "isaac-ros-output-type": Rule(
-        ENGINE, "TensorRTNode throws for outputs of a type that it does not publish",
-        "export the model with a cast to float32, int8, int32, int64 or uint8 here, or serve it with TritonNode",
-        output_type,
-    ),
-    "isaac-ros-no-inputs": Rule(
-        ENGINE, "both nodes need at least one input and one output",
-        "export the model with inputs and outputs",
-        no_ends,
-    ),
-    "isaac-ros-file": Rule(
-        FILES, "ROS 2 can't read isaac_ros.yaml, or it has no section of TensorRTNode or TritonNode",
-        "correct what is named, or remove isaac_ros.yaml and run again: it is written from the engine",
-        unreadable,
-    ),
-    "isaac-ros-names": Rule(
-        FILES, "binding names are not the engine's, not all of them, or not paired with tensor names",
-        "correct it, or remove isaac_ros.yaml and run again: it is written from the engine",
-        names,
-    ),
-    "isaac-ros-engine-update": Rule(
-        FILES, "with force_engine_update, which is the node's default, this engine is never used",
-        "write force_engine_update: false",
-        engine_update,
-    ),
-    "isaac-ros-workspace": Rule(
-        FILES, "if the node ever builds, its default workspace of 64 MiB is less than this engine's build had",
-        "write max_workspace_size in bytes, such as 1073741824",
-        workspace,
-    ),
-    "isaac-ros-engine-path": Rule(
-        FILES, "the node's default engine file is /tmp/trt_engine.plan; another path is not this engine",
-        "write the path of 1/model.plan as the node sees it",
-        engine_path,
-    ),
-    "isaac-ros-deploy-dir": Rule(
-        FILES, "the files name a directory that is not this one: it was moved, or is mounted elsewhere",
-        "prepare-models relocate MODELS_DIR --deploy-dir PATH writes the path as the nodes see it",
-        deploy_dir,
-    ),
-    "isaac-ros-model": Rule(
-        FILES, "TritonNode asks for another model, or has no repository",
-        "write the directory's name as model_name, and its parent in model_repository_paths",
-        served_model,
-    ),
-    "isaac-ros-foreign-directory": Rule(
-        FILES, "up to Isaac ROS 4.6, TritonNode loads every directory of its repository, and this one is not a model",
-        "move it out of the models directory",
-        foreign_directory,
-    ),
-    "isaac-ros-plugin": Rule(
-        FILES, "TensorRTNode loads only one plugin library, custom_plugin_lib, and the engine needs its own",
-        "write custom_plugin_lib with the library as the node sees it; link several into one",
-        plugin,
-    ),
-    "isaac-ros-fp16": Rule(
-        FILES, "enable_fp16 has meant TF32 since Isaac ROS 4.3",
-        "remove it; precision: in the manifest decides the engine's",
-        fp16,
-    ),
-    "isaac-ros-parameter": Rule(
-        FILES, "the node declares no such parameter (ROS ignores it) or another type (the node fails)",
-        "correct the name or the type, see docs/lint.md; --consumer isaac-ros@RELEASE chooses another release",
-        parameter,
-    ),
-    "isaac-ros-batch": Rule(
-        FILES, "TritonNode's max_batch_size (8 by default) is not that of config.pbtxt",
-        "write the same max_batch_size in both files",
-        batch,
-    ),
-}  # fmt: skip
+    RTX_ENGINE: Rule(ENGINE, "the engine is for TensorRT-RTX, and only that exact runtime loads it", RTX_HINT, _rtx),
+    **rules(Path(__file__).with_name("rules.json"), _CHECKS.__getitem__),
+}
 
 
 def _files(report: ModelReport, deploy_dir: str, name: str) -> Dict[str, Optional[str]]:

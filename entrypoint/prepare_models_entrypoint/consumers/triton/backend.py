@@ -1,7 +1,8 @@
 """How Triton's TensorRT backend checks a configuration against an engine, in its own order.
 
 Follows triton-inference-server/tensorrt_backend at e2ef6d7: src/model_state.cc (auto-complete) and
-src/instance_state.cc (ValidateIO, InitIOBindingBuffers, ConfigureInputDimensions). Auto-complete is on, as by default.
+src/instance_state.cc (ValidateIO, InitIOBindingBuffers, ConfigureInputDimensions, InitializeGraphSpecs,
+ValidateGraphSpec). Auto-complete is on, as by default.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
-from . import cuda_graphs, samples, sequences
-from .core_rules import Finding, of_shape
+from . import samples, sequences
+from .core_rules import Finding, leading_number, of_shape
 from .tensors import MODES, TYPES, UNSET, Shape, Tensor, completed, configured, fits
 from .text_format import Message, first, mapping, messages
-from .versions import leading_number
 
 _STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
+GRAPHS = "triton-graphs"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _before_requests(
     config: Message, engine: Engine, inputs: Sequence[Tensor], batch: int, chosen: Sequence[int]
 ) -> Iterator[Finding]:
     """Check what the backend does after loading an engine: graphs and warm-up."""
-    yield from cuda_graphs.judge(config, batch)
+    yield from _graphs(config, batch)
     required = [tensor.name for tensor in inputs if not tensor.optional]
     sizes = {each["name"]: (TYPES.get(each["dtype"], UNSET), _reach(each, chosen)) for each in engine.of("input")}
     ragged = any(tensor.ragged for tensor in inputs) or any(tensor.reshape is not None for tensor in inputs)
@@ -168,10 +169,8 @@ def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int
         shapes += 1
         leaves_out = len(binding["shape"]) == len(tensor.wanted) + 1
         if hint and not leaves_out:
-            return 0, (
-                "triton-dims",
-                f"{tensor.mode} {tensor.name!r} has {_whole(tensor, binding)}, others leave it out",
-            )
+            whole = f"dims {list(tensor.wanted)} with the batch (the engine's shape is {binding['shape']})"
+            return 0, ("triton-dims", f"{tensor.mode} {tensor.name!r} has {whole}, others leave it out")
         hint = hint or leaves_out
     possible = engine.largest_batch(chosen)
     if possible is None:
@@ -182,10 +181,6 @@ def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int
     if told > possible:
         return 0, ("triton-batching", f"max_batch_size is {told}, the engine takes {possible or 'no batches'}")
     return told or possible, None
-
-
-def _whole(tensor: Tensor, binding: Binding) -> str:
-    return f"dims {list(tensor.wanted)} with the batch (the engine's shape is {binding['shape']})"
 
 
 def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -> Iterator[Finding]:
@@ -307,3 +302,28 @@ def unused_outputs(config: Message, io: Sequence[Binding]) -> List[str]:
     given = {tensor.name for tensor in configured(config, "output")} | set(sequences.outputs(config))
     given |= {str(name) for batch in messages(config, "batch_output") for name in batch.get("target_name", ())}
     return [b["name"] for b in io if b["mode"] == "output" and b["name"] not in given] if given else []
+
+
+def _graphs(config: Message, batch: int) -> Iterator[Finding]:
+    """Yield what the backend refuses in CUDA graphs. ``batch``: max_batch_size after auto-complete."""
+    for cuda in messages(config, "optimization", "cuda"):
+        for spec in messages(cuda, "graph_spec") if first(cuda, "graphs", default=False) else ():
+            yield from _graph_spec(spec, batch)
+
+
+def _graph_spec(spec: Message, batch: int) -> Iterator[Finding]:
+    lower: Optional[Message] = next(iter(messages(spec, "graph_lower_bound")), None)
+    largest = first(spec, "batch_size", 0)
+    smallest = largest if lower is None else first(lower, "batch_size", 0)
+    allowed = range(1, batch + 1) if batch else range(1)
+    if largest not in allowed or smallest not in allowed or smallest > largest:
+        yield GRAPHS, f"a graph_spec has the batch_size {smallest} to {largest}, max_batch_size is {batch}"
+    shapes, bounds = _shapes(spec), _shapes(spec if lower is None else lower)
+    for name, shape in shapes.items():
+        bound = bounds.get(name, [])
+        if len(bound) != len(shape) or any(not 0 <= low <= high for low, high in zip(bound, shape)):
+            yield GRAPHS, f"a graph_spec has the shape {shape} of {name!r}, and {bound} as its lower bound"
+
+
+def _shapes(spec: Message) -> Dict[str, List[int]]:
+    return {name: list((shape or {}).get("dim", ())) for name, shape in mapping(spec, "input").items()}

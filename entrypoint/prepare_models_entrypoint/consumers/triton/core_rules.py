@@ -1,12 +1,13 @@
 """What Triton's core checks in any configuration before a backend sees it.
 
 Follows triton-inference-server/core at 73aad7c: src/model_config_utils.cc, AutoCompleteBackendFields,
-ValidateModelConfig, ValidateIOShape, ValidateInstanceGroup and ValidateBatchIO.
+ValidateModelConfig, ValidateIOShape, ValidateInstanceGroup and ValidateBatchIO; and VersionsToLoad.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from .tensors import UNSET, Shape, Tensor, configured
@@ -15,6 +16,8 @@ from .text_format import Message, first, mapping, messages
 Finding = Tuple[str, str]
 
 ENSEMBLE, TENSORRT = "ensemble", "tensorrt"
+_NUMBER = r"\s*[+-]?\d+"
+_OTHERS = ("warmup", "initial_state", "configs")
 
 
 class Backend(NamedTuple):
@@ -45,10 +48,7 @@ _VALUES = ("int32_false_true", "fp32_false_true", "bool_false_true")
 def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
     """Return the backend of a model, ``ensemble``, or an empty text if the core finds none.
 
-    Args:
-        config: its configuration; empty if there is none.
-        name: name of the model's directory.
-        files: names in its first version directory.
+    ``name``: name of the model's directory. ``files``: names in its first version directory.
     """
     platform, told, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
     if platform == ENSEMBLE or told:
@@ -246,12 +246,9 @@ def _shape_problem(tensor: Tensor) -> Optional[str]:
     if reshape is None:
         return None
     if not reshape:
-        return None if _elements(dims) == 1 else f"has the dims {list(dims)}, and its reshape has one element"
+        one = -1 not in dims and math.prod(dims) == 1
+        return None if one else f"has the dims {list(dims)}, and its reshape has one element"
     return None if _trunks(dims) == _trunks(reshape) else f"has the dims {list(dims)} and the reshape {list(reshape)}"
-
-
-def _elements(dims: Shape) -> int:
-    return -1 if -1 in dims else math.prod(dims)
 
 
 def _trunks(dims: Shape) -> List[int]:
@@ -269,3 +266,48 @@ def label_files(config: Message) -> Mapping[str, str]:
     """Return the file with labels of each output that has one."""
     labels = {first(each, "name", ""): first(each, "label_filename", "") for each in messages(config, "output")}
     return {name: file for name, file in labels.items() if file}
+
+
+def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Finding]]":
+    """Return the versions that the policy serves, and findings about it. A directory ``2.bak`` is version 2."""
+    there = sorted({number for number in map(_number, folders) if number is not None}, reverse=True)
+    wrong: List[Finding] = []
+    given = _specific(config) or []
+    absent = [version for version in given if version not in there]
+    if absent:
+        text = f"version_policy serves {given}, and there is no version {', '.join(map(str, absent))}"
+        wrong.append(("triton-version", text))
+    versions = _chosen(config, there)
+    if not versions and not wrong:
+        text = ", ".join(map(str, there)) or "none"
+        wrong.append(("triton-version", f"the version policy serves no version; the directory has {text}"))
+    return versions, wrong
+
+
+def leading_number(text: str) -> Optional[int]:
+    """Return the number at the beginning of a text, as C++'s stoll reads it, or None."""
+    match = re.match(_NUMBER, text)
+    return int(match.group()) if match else None
+
+
+def _number(folder: str) -> Optional[int]:
+    ignored = folder in _OTHERS or (len(folder) > 1 and folder[0] == "0")
+    return None if ignored else leading_number(folder)
+
+
+def _specific(config: Message) -> Optional[List[int]]:
+    specific = messages(config, "version_policy", "specific")
+    return list(specific[0].get("versions", ())) if specific else None
+
+
+def _chosen(config: Message, there: Sequence[int]) -> List[int]:
+    specific = _specific(config)
+    if specific is not None:
+        return [version for version in there if version in specific]
+    for policy in messages(config, "version_policy"):
+        if "all" in policy:
+            return list(there)
+        for latest in messages(policy, "latest"):
+            return list(there[: first(latest, "num_versions", 0)])
+        return list(there)
+    return list(there[:1])

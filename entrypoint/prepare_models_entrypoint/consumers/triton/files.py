@@ -52,12 +52,13 @@ def config(
         version: the only version to serve; None serves the latest.
     """
     batch = max_batch_size(bindings)
+    served = "latest { num_versions: 1 }" if version is None else f"specific {{ versions: [{version}] }}"
     lines = [
         f"name: {text_format.quoted(name)}",
         'platform: "tensorrt_plan"',
         *_engine_files(by_capability or {}),
         f"max_batch_size: {batch}",
-        f"version_policy {{ {'latest { num_versions: 1 }' if version is None else _specific(version)} }}",
+        f"version_policy {{ {served} }}",
     ]
     lines += ["dynamic_batching { }"] if batch else []
     profiles = max((len(binding["profiles"]) for binding in bindings), default=0)
@@ -68,10 +69,6 @@ def config(
         lines += _tensor(binding, binding["shape"][1:] if batch else binding["shape"])
     lines += _warmup(bindings, batching=batch > 0) if warmup else []
     return "\n".join(lines) + "\n"
-
-
-def _specific(version: int) -> str:
-    return f"specific {{ versions: [{version}] }}"
 
 
 def _engine_files(by_capability: Mapping[str, str]) -> List[str]:

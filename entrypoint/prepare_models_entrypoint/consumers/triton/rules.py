@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import DefaultDict, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import DefaultDict, Dict, Iterator, List, Optional, Sequence
 
 from ...contract.companions import CONFIG
 from ...contract.report import ModelReport
-from ..consumer import FILES, Consumer, Rule
+from ..consumer import Check, Consumer, Rule, rules
 from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
-from . import core_rules, cuda_graphs, ensembles, files, samples, versions
+from . import core_rules, ensembles, files, samples
 from .core_rules import ENSEMBLE, TENSORRT, Finding
 from .tensors import MODES, UNSET, completed, configured
 from .text_format import Message, Schema, first, mapping, parse
@@ -20,19 +20,15 @@ from .text_format import Message, Schema, first, mapping, parse
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Findings in one model, by code."""
-
-    found: Mapping[str, Sequence[str]]
-
-
 @dataclass
-class _Judge:
+class Judged:
+    """A model, and what was found in it, by code."""
+
     model: Model
     found: DefaultDict[str, List[str]] = field(default_factory=lambda: defaultdict(list))
 
     def tell(self, findings: "Iterator[Finding] | Sequence[Finding]", version: str = "") -> None:
+        """Add findings; ``version``: of the engine that they are about, if there are several."""
         for code, message in findings:
             text = f"version {version}: {message}" if version else message
             if text not in self.found[code]:
@@ -42,17 +38,17 @@ class _Judge:
 def judge(model: Model, release: str = "") -> Judged:
     """Check a model directory as Triton would."""
     del release
-    of = _Judge(model)
+    of = Judged(model)
     config = _config(model, of)
     if config is None:
-        return Judged(of.found)
+        return of
     backend = _backend(model, config)
     if not backend and not config:
         why = "has no config.pbtxt, no version directory with a model that Triton knows"
         of.tell([("triton-foreign-directory", f"{model.directory} {why}")])
-        return Judged(of.found)
+        return of
     of.tell(core_rules.judge(config, model.directory.name, backend))
-    served, wrong = versions.served(config, model.folders)
+    served, wrong = core_rules.served(config, model.folders)
     of.tell(wrong)
     of.tell(_labels(model, config))
     of.tell(samples.judge(config, model.directory))
@@ -61,13 +57,13 @@ def judge(model: Model, release: str = "") -> Judged:
             _of_version(of, config, str(version), several=len(served) > 1 or str(version) != "1")
     else:
         of.tell(_of_other(model, config, backend, served))
-    return Judged(of.found)
+    return of
 
 
-def _config(model: Model, of: _Judge) -> Optional[Message]:
+def _config(model: Model, of: Judged) -> Optional[Message]:
     """Return the configuration: empty if there is none, None if it can't be read."""
     try:
-        text = model.text(CONFIG)
+        text = model.text(CONFIG, errors="surrogateescape")  # protobuf takes any bytes in comments
         return parse(text, SCHEMA) if text is not None else {}
     except ValueError as error:
         of.tell([("triton-config", f"config.pbtxt can't be read: {error}")])
@@ -87,7 +83,7 @@ def _labels(model: Model, config: Message) -> Iterator[Finding]:
             yield "triton-labels", f"the label_filename of output {name!r} is {file!r}, which is not in the directory"
 
 
-def _of_version(of: _Judge, config: Message, version: str, *, several: bool) -> None:
+def _of_version(of: Judged, config: Message, version: str, *, several: bool) -> None:
     """Check the engines of one version directory: one, or one for each kind of GPU."""
     model, prefix = of.model, version if several else ""
     default, others = core_rules.default_file(config, TENSORRT), mapping(config, "cc_model_filenames")
@@ -143,10 +139,10 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     if "/" in name or not (repository / name).is_dir():
         return None
     model = read_model(repository / name)
-    config = _config(model, _Judge(model))
+    config = _config(model, Judged(model))
     if config is None:
         return ensembles.Served(0, None)
-    batch, served = first(config, "max_batch_size", 0), versions.served(config, model.folders)[0]
+    batch, served = first(config, "max_batch_size", 0), core_rules.served(config, model.folders)[0]
     if _backend(model, config) == TENSORRT and model.report is not None:
         batch = tensorrt.batching(config, model.io)
         tensors = [
@@ -169,75 +165,11 @@ def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Opti
     }
 
 
-_NOTES = ("triton-completed", "triton-outputs")  # Triton serves the model in spite of these
-_AGAIN = "correct it, or remove config.pbtxt and run again: it is written from the engine"
-
-_RULES: Dict[str, Tuple[str, str]] = {  # what each code means, and what to do
-    "triton-foreign-directory": (
-        "Triton loads every directory of the repository, and this one is not a model",
-        "move it out of the models directory",
-    ),
-    "engine-record": (
-        "no record lists the inputs and outputs of the engine, so nothing was compared",
-        "let this tool build the engine, or keep the report.json that was written with it",
-    ),
-    "triton-plan": (
-        "a version directory that Triton serves lacks the file that it would load",
-        "run again, or correct default_model_filename, cc_model_filenames or version_policy",
-    ),
-    "triton-version": (
-        "the version policy serves a version that is not there, or none",
-        "write version_policy { latest { num_versions: 1 } }, or name versions that are there",
-    ),
-    "triton-config": ("config.pbtxt is refused by protobuf, or names another model, platform or backend", _AGAIN),
-    "triton-tensors": ("config.pbtxt lists inputs or outputs that the engine lacks, or leaves out an input", _AGAIN),
-    "triton-type": (
-        "a type in config.pbtxt is not the engine's: argmax became int64 with TensorRT 10, int32 before",
-        "write the engine's type, and change what reads this output",
-    ),
-    "triton-dims": ("dims in config.pbtxt, with the batch before them, do not fit the engine's shape", _AGAIN),
-    "triton-scalar": ("Triton serves scalars only in batches", "export the model with the shape [1] here"),
-    "triton-batching": (
-        "max_batch_size or a preferred batch is not what the engine's profiles allow",
-        "write a max_batch_size within the profiles, or 0 with whole shapes",
-    ),
-    "triton-instance": (
-        "an instance_group asks for a kind or a profile that the backend does not have",
-        "write kind: KIND_GPU, and profiles that the engine has",
-    ),
-    "triton-sequence": (
-        "controls or states of sequence_batching do not fit the engine",
-        "correct the control_input or state that is named",
-    ),
-    "triton-ensemble": (
-        "the steps of an ensemble do not fit each other or their models",
-        "correct the step that is named",
-    ),
-    samples.CODE: (
-        "a warm-up sample or an initial state does not fit its tensor: Triton fails to load the model",
-        "write whole dims within the profiles, and data; files belong in warmup or initial_state",
-    ),
-    cuda_graphs.CODE: (
-        "a graph_spec of CUDA graphs is not what max_batch_size allows",
-        "write batch sizes from 1 to max_batch_size, and shapes from the lower bound to the graph's",
-    ),
-    "triton-labels": ("a label file is not in the model's directory", "put it there, or remove label_filename"),
-    "triton-completed": (
-        "Triton completes the configuration from the engine, unless --disable-auto-complete-config is given",
-        "nothing to do; write what is missing to be independent of that option",
-    ),
-    "triton-outputs": (
-        "config.pbtxt leaves out an output, which some versions of the TensorRT backend refuse",
-        'list every output if Triton says "expected configuration for output"',
-    ),
-}
+def _told(code: str) -> Check[Judged]:
+    return lambda judged: iter(judged.found.get(code, ()))
 
 
-def _rule(code: str, meaning: str, hint: str) -> Rule[Judged]:
-    return Rule(FILES, meaning, hint, lambda judged: iter(judged.found.get(code, ())), note=code in _NOTES)
-
-
-RULES = {code: _rule(code, *told) for code, told in _RULES.items()}
+RULES: Dict[str, Rule[Judged]] = rules(Path(__file__).with_name("rules.json"), _told)
 CONSUMER: Consumer[Judged] = Consumer(
     name="triton", place=1, rules=RULES, read=judge, files=_files, concerns=lambda _: True,
 )  # fmt: skip

@@ -39,11 +39,8 @@ def of_engine(
 ) -> Iterator[Finding]:
     """Yield samples and states that an engine doesn't accept.
 
-    Args:
-        config: the configuration.
-        batch: its max_batch_size.
-        sizes: type, smallest and largest complete shape of each input of the engine; None if unknown.
-        required: the inputs that every request fills.
+    ``batch``: max_batch_size. ``sizes``: type, smallest and largest complete shape of each input of the engine; None if
+    unknown. ``required``: the inputs that every request fills.
     """
     for sample in messages(config, "model_warmup"):
         count, inputs = first(sample, "batch_size", 0), mapping(sample, "inputs")

@@ -1,4 +1,6 @@
-"""Protobuf's text format, parsed as strictly as google.protobuf.text_format does, by a table of messages and fields.
+"""Protobuf's text format, parsed as strictly as its C++ library does for Triton, by a table of messages and fields.
+
+Python's own parser takes more (``+4``, ``1_000``, unknown escapes, any Unicode blank) and less (``- 4``, ``01``).
 
 A message is a dictionary of lists: text, numbers, names of enum values (the number if the table has no name), and
 messages. A map is a list of messages with ``key`` and ``value``.
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import warnings
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple, Union
@@ -18,20 +20,20 @@ Message = Dict[str, List[Any]]
 Scalar = Union[str, int, float, bool]
 
 _QUOTES = ('"', "'")
-_BLANK = re.compile(r"(?:\s|#.*$)+")
+_BLANK = re.compile(r"(?:[ \t\r\v\f]|#.*$)+")
 _TOKEN = re.compile(
-    r"[a-zA-Z_][0-9a-zA-Z_+-]*"
-    r"|(?:[0-9+-]|\.[0-9])[0-9a-zA-Z_.+-]*"
-    r"|\"[^\"\\]*(?:\\.[^\"\\]*)*(?:\"|\\?$)"
-    r"|'[^'\\]*(?:\\.[^'\\]*)*(?:'|\\?$)"
+    r"[a-zA-Z_][0-9a-zA-Z_]*"
+    r"|\.?[0-9](?:[0-9a-zA-Z_.]|(?<=[eE])[+-])*"
+    r"|\"[^\"\\\0]*(?:\\.[^\"\\\0]*)*(?:\"|\\?$)"
+    r"|'[^'\\\0]*(?:\\.[^'\\\0]*)*(?:'|\\?$)"
 )
-_NAME = re.compile(r"\w")
-_OCTAL = re.compile(r"(-?)0(\d+)$")
-_OCTAL_FLOAT = re.compile(r"-?0[0-9]+")
-_INFINITY = re.compile(r"-?inf(?:inity)?f?$", re.IGNORECASE)
-_NAN = re.compile(r"nanf?$", re.IGNORECASE)
-_SHORT_HEX = re.compile(r"(\\+)x([0-9a-fA-F])(?![0-9a-fA-F])")
-_BOOLS = {"true": True, "t": True, "1": True, "True": True, "false": False, "f": False, "0": False, "False": False}
+_NAME = re.compile(r"[a-zA-Z_]")
+_INTEGER = re.compile(r"0[xX](?P<hex>[0-9a-fA-F]+)|0(?P<octal>[0-7]*)|(?P<decimal>[1-9][0-9]*)")
+_FLOAT = re.compile(r"((?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[fF]?")
+_NAMED = {"inf": math.inf, "infinity": math.inf, "nan": math.nan}
+_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5})|(.)|$)")
+_ESCAPED = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "?": 63, "'": 39, '"': 34}
+_BOOLS = {"true": True, "t": True, "True": True, "false": False, "f": False, "False": False}
 _RANGES = {
     "int32": (-(1 << 31), (1 << 31) - 1),
     "int64": (-(1 << 63), (1 << 63) - 1),
@@ -219,8 +221,10 @@ class _Reader:
     def scalar(self, field: Field) -> Scalar:
         if field.kind == "string":
             return self.string()
+        sign = "-" if self.took("-") else ""
         try:
-            value = _enum(self.token, self.schema.enums[field.of]) if field.of else _VALUES[field.kind](self.token)
+            number = _enum(self.schema.enums[field.of]) if field.of else _VALUES[field.kind]
+            value = number(sign, self.token)
         except ValueError as error:
             raise self.error(f"{field.name} takes {field.of or field.kind}") from error
         self.take()
@@ -232,10 +236,7 @@ class _Reader:
         parts = b""
         while self.token[:1] in _QUOTES and self.token:
             parts += self.one_string()
-        try:
-            return parts.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise self.error("the string before is not UTF-8") from error
+        return parts.decode("utf-8", "surrogateescape")
 
     def one_string(self) -> bytes:
         if len(self.token) < 2 or self.token[-1] != self.token[0]:
@@ -253,67 +254,73 @@ def _short(kind: str) -> str:
 
 
 def _unescaped(text: str) -> bytes:
-    def two_digits(match: "re.Match[str]") -> str:
-        return f"{match.group(1)}x0{match.group(2)}" if len(match.group(1)) % 2 else match.group()
+    def one(match: "re.Match[str]") -> bytes:
+        octal, short, code, long, other = match.groups()
+        if code or long:
+            return chr(min(int(code or long, 16), sys.maxunicode)).encode("utf-8", "surrogatepass")
+        if octal or short:
+            return bytes([(int(octal, 8) if octal else int(short, 16)) & 255])
+        if other not in _ESCAPED:
+            raise ValueError(text)
+        return bytes([_ESCAPED[other]])
 
-    text = _SHORT_HEX.sub(two_digits, text)
-    text = text.encode("raw_unicode_escape").decode("raw_unicode_escape")
-    with warnings.catch_warnings():  # about unknown escapes, which stay as they are
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return text.encode("utf-8").decode("unicode_escape").encode("latin-1")
+    parts, end = b"", 0
+    for match in _ESCAPE.finditer(text):
+        parts += text[end : match.start()].encode("utf-8", "surrogateescape") + one(match)
+        end = match.end()
+    return parts + text[end:].encode("utf-8", "surrogateescape")
 
 
-def _integer(token: str) -> int:
-    octal = _OCTAL.match(token)
-    return int(f"{octal.group(1)}0o{octal.group(2)}" if octal else token, 0)
+def _integer(sign: str, token: str) -> int:
+    found = _INTEGER.fullmatch(token)
+    if found is None:
+        raise ValueError(token)
+    for digits, base in ((found["hex"], 16), (found["decimal"], 10)):
+        if digits is not None:
+            return int(sign + digits, base)
+    return int(sign + (found["octal"] or "0"), 8)
 
 
-def _ranged(kind: str) -> Callable[[str], int]:
+def _ranged(kind: str) -> Callable[[str, str], int]:
     low, high = _RANGES[kind]
 
-    def read(token: str) -> int:
-        value = _integer(token)
-        if not low <= value <= high:
+    def read(sign: str, token: str) -> int:
+        value = _integer(sign, token)
+        if not low <= value <= high or (sign and not low):
             raise ValueError(token)
         return value
 
     return read
 
 
-def _float(token: str) -> float:
-    if _OCTAL_FLOAT.match(token):
+def _float(sign: str, token: str) -> float:
+    found = _FLOAT.fullmatch(token)
+    value = float(found.group(1)) if found else _NAMED.get(token.lower())
+    if value is None:
         raise ValueError(token)
-    if _INFINITY.match(token):
-        return -math.inf if token.startswith("-") else math.inf
-    if _NAN.match(token):
-        return math.nan
-    try:
-        return float(token)
-    except ValueError:
-        return float(token.rstrip("fF"))
+    return -value if sign else value
 
 
-def _bool(token: str) -> bool:
-    if token not in _BOOLS:
+def _bool(sign: str, token: str) -> bool:
+    value = _BOOLS[token] if token in _BOOLS else _integer("", token)
+    if sign or value not in (0, 1):
         raise ValueError(token)
-    return _BOOLS[token]
+    return bool(value)
 
 
-def _enum(token: str, numbers: Mapping[str, int]) -> Union[str, int]:
-    """Return the name, or the number if it has none: proto3 enums are open."""
-    try:
-        number = int(token, 0)
-    except ValueError:
-        if token not in numbers:
-            raise
-        return token
-    low, high = _RANGES["int32"]
-    if not low <= number <= high:
-        raise ValueError(token)
-    return next((name for name, value in numbers.items() if value == number), number)
+def _enum(numbers: Mapping[str, int]) -> Callable[[str, str], Union[str, int]]:
+    """Read a name, or a number by its name if it has one: proto3 enums are open."""
+
+    def read(sign: str, token: str) -> Union[str, int]:
+        if token in numbers and not sign:
+            return token
+        number = _ranged("int32")(sign, token)
+        return next((name for name, value in numbers.items() if value == number), number)
+
+    return read
 
 
-_VALUES: Dict[str, Callable[[str], Scalar]] = {
+_VALUES: Dict[str, Callable[[str, str], Scalar]] = {
     **{kind: _ranged(kind) for kind in _RANGES},
     "float": _float,
     "double": _float,

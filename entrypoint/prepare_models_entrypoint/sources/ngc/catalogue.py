@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping
 
-from ...contract.connection import Connection
+from ...contract.fetch import Connection
 from ...errors import FetchError, StageError
 from ..access import access_of
 from .address import Address, parse, parse_model

@@ -11,14 +11,24 @@ from prepare_models_entrypoint.contract import sizes
 from ...bundle.index import Index
 from ...errors import EXIT_OK, UsageError
 from ...machine import platforms
-from ...manifest import licences
+from ...manifest.model import terms_accepted
 from ...running.fetch_process import counted
 from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Part, Table
 from .. import printing
-from ..options import add_arch, add_bases, add_output, add_table, command
-from ..trusting import add_require, add_sign, signatures, signer
+from ..options import (
+    Actions,
+    add_arch,
+    add_bases,
+    add_output,
+    add_require,
+    add_sign,
+    add_table,
+    command,
+    signatures,
+    signer,
+)
 
 EXAMPLE = """\
 example:
@@ -35,10 +45,8 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     """Add what ``bundle`` takes."""
     actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_bundle_create(actions)
-    verify = command(
-        actions, "verify", "check every byte of a bundle", "example:\n  prepare-models bundle verify site.bundle"
-    )
-    listed = command(actions, "ls", "list what is in a bundle", "example:\n  prepare-models bundle ls site.bundle")
+    verify = command(actions, "verify", "check every byte of a bundle", "site.bundle")
+    listed = command(actions, "ls", "list what is in a bundle", "site.bundle")
     for each in (verify, listed):
         each.add_argument("bundle", type=Path, metavar="FILE", help="bundle")
     add_bases(verify)
@@ -47,11 +55,9 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     add_output(verify, table=False)
 
 
-def _add_bundle_create(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    create = command(
-        actions, "create", "make a bundle from a locked manifest",
-        "example:\n  prepare-models bundle create models.yaml -o site.bundle --platform rtx",
-    )  # fmt: skip
+def _add_bundle_create(actions: Actions) -> None:
+    example = "models.yaml -o site.bundle --platform rtx"
+    create = command(actions, "create", "make a bundle from a locked manifest", example)
     create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock next to it")
     create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
     create.add_argument(
@@ -99,7 +105,7 @@ def _create(arguments: argparse.Namespace) -> int:
         signer=signer(arguments),
         series=arguments.series or arguments.manifest.stem,
         counter=arguments.counter,
-        accept_eula=licences.accepted(flag=arguments.accept_eula),
+        accept_eula=terms_accepted(flag=arguments.accept_eula),
     )
     shown = not (arguments.quiet or arguments.json)
     measured = 0

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from prepare_models_entrypoint.contract import sizes
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...store.contents import KINDS, VERIFIED, Cache, Item, chosen
-from ...store.limit import VARIABLE, limit
+from ...store.contents import KINDS, VARIABLE, VERIFIED, Cache, Item, chosen, limit
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir
 from .. import printing
@@ -25,11 +24,7 @@ The variable PREPARE_MODELS_CACHE_LIMIT=20GiB keeps the cache at that size: a ru
 longest ago.
 """
 
-_PRUNE_EXAMPLE = """\
-example:
-  prepare-models cache prune --max-size 20GiB --dry-run
-  prepare-models cache prune --unused 30 --kind download
-
+_PRUNED = """\
 An engine in a models directory stays there. What a process works with is kept, and so is a download, finished or
 not, that was used within the last hour. part: an unfinished download, which a run would continue.
 """
@@ -38,17 +33,14 @@ not, that was used within the last hour. part: an unfinished download, which a r
 def add_arguments(cache: argparse.ArgumentParser) -> None:
     """Add what ``cache`` takes."""
     actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = command(
-        actions, "ls", "list engines, downloads, bundles, timing caches, logs", "example:\n  prepare-models cache ls"
-    )
-    described = command(actions, "show", "print what an item is", "example:\n  prepare-models cache show 3f9a --json")
+    listed = command(actions, "ls", "list engines, downloads, bundles, timing caches, logs", "")
+    described = command(actions, "show", "print what an item is", "3f9a --json")
     described.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
-    verify = command(
-        actions, "verify", "read and check every byte again", "example:\n  prepare-models cache verify --remove\n\n"
-        "exit status: 0 everything is intact, 1 something is damaged",
-    )  # fmt: skip
+    statuses = "exit status: 0 everything is intact, 1 something is damaged"
+    verify = command(actions, "verify", "read and check every byte again", "--remove", more=statuses)
     verify.add_argument("--remove", action="store_true", help="remove what is damaged")
-    prune = command(actions, "prune", "remove what was least recently used", _PRUNE_EXAMPLE)
+    examples = ("--max-size 20GiB --dry-run", "--unused 30 --kind download")
+    prune = command(actions, "prune", "remove what was least recently used", *examples, more=_PRUNED)
     prune.add_argument("--max-size", type=size, metavar="SIZE", help="size to shrink the cache to, such as 20GiB")
     prune.add_argument("--unused", type=days, metavar="DAYS", help="remove what was not used for this many days")
     prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")

@@ -19,15 +19,11 @@ EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
 def add_arguments(catalog: argparse.ArgumentParser) -> None:
     """Add what ``catalog`` takes."""
     asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
-    listed = command(asks, "list", "list every model", "example:\n  prepare-models catalog list --json")
-    shown = command(
-        asks, "show", "print what is known about a model", "example:\n  prepare-models catalog show bi3d-featnet-2.0.0"
-    )
+    listed = command(asks, "list", "list every model", "--json")
+    shown = command(asks, "show", "print what is known about a model", "bi3d-featnet-2.0.0")
     shown.add_argument("name", metavar="NAME", help="model of the catalog")
-    searched = command(
-        asks, "search", "list the models that match every word",
-        "example:\n  prepare-models catalog search peoplenet onnx\n\nexit status: 0 found, 1 nothing found",
-    )  # fmt: skip
+    statuses = "exit status: 0 found, 1 nothing found"
+    searched = command(asks, "search", "list the models that match every word", "peoplenet onnx", more=statuses)
     searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
     for ask in (listed, shown, searched):
         add_json(ask)
@@ -52,8 +48,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _text(entry: Entry) -> str:
-    from ...catalog.starter import manifest
+    from ...manifest.draft import manifest, of_entry
 
-    lines = [manifest([entry]).partition("models:\n")[2].rstrip(), ""]
+    lines = [manifest([of_entry(entry)]).partition("models:\n")[2].rstrip(), ""]
     lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
     return "\n".join([*lines, *(f"read in    {source}" for source in entry.sources)])

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED
+from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+from prepare_models_entrypoint.contract.source import Source
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
+from ...executors.executor import Executor
 from ...lock.pins import load
+from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
-from ...running.checking import check_all
-from .. import printing, selection
+from ...running.threads import for_each
+from .. import building, printing
 from ..options import add_executor, add_table
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
+_AT_ONCE = 4  # a small one mostly waits for processes to start
+_LARGE = 256 << 20  # bytes; of larger models, one is checked at a time because of its memory
 
 
 def add_arguments(check: argparse.ArgumentParser) -> None:
@@ -29,6 +39,30 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Check the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
-    reports = check_all(specs, selection.executor(arguments))
+    reports = _check_all(specs, building.executor(arguments))
     printing.result(arguments, {"models": reports}, *text.checks(reports, wide=arguments.wide))
     return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
+
+
+def _check_all(specs: Sequence[ModelSpec], executor: Executor) -> list[ModelReport]:
+    """Return a report for each model, in order."""
+    large, reports = threading.Lock(), {}
+
+    def check(spec: ModelSpec) -> None:
+        with (
+            large if _is_large(spec) else contextlib.nullcontext(),
+            tempfile.TemporaryDirectory(prefix="prepare-models-check-") as folder,
+        ):
+            reports[spec.name] = executor.check(spec, Path(folder))
+
+    for_each(specs, check, min(_AT_ONCE, os.cpu_count() or 1), halt=lambda _: executor.stop())
+    return [reports[spec.name] for spec in specs]
+
+
+def _is_large(spec: ModelSpec) -> bool:
+    """Return whether a model is large, or may be: before it is fetched, its size is unknown."""
+    path = Source.of(spec.source).path
+    try:
+        return path is None or path.stat().st_size > _LARGE
+    except OSError:
+        return False  # the check says what is wrong with it

@@ -13,7 +13,7 @@ from ... import api
 from ...manifest.model import NAME
 from ...reports import text
 from ...support.page import show
-from .. import selection
+from .. import building
 from ..building import add_building, observer, reports, status, write_document
 from ..options import add_delivery, value
 
@@ -71,7 +71,7 @@ def main(arguments: argparse.Namespace) -> int:
             key_file=arguments.key_file,
             key_env=arguments.key_env,
             write_manifest=target,
-            **selection.place(arguments),
+            **building.place(arguments),
             timeout_s=arguments.timeout,
             accept_eula=arguments.accept_eula,
             reports=reports(arguments),

@@ -7,13 +7,11 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import extras
-
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
 from ...executors import choice
 from ...lock.pins import load
-from ...machine import doctor, facts, power
-from ...machine.findings import FAIL, OK, WARN, Finding
+from ...machine import doctor, facts
+from ...machine.doctor import FAIL, OK, WARN, Finding
 from ...planning import disk_budget, foresight
 from ...planning import plan as plans
 from ...support.file_digests import open_digests
@@ -58,19 +56,18 @@ def main(arguments: argparse.Namespace) -> int:
         models_dir=arguments.models_dir,
         platform=arguments.platform,
         automatic=_automatic() if here else None,
-        install=extras.install("local"),
-        power=power.probe(arguments.root),
+        power=facts.power_of(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
     printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 
-def _automatic() -> doctor.Automatic:
+def _automatic() -> str | HostError:
     try:
-        return doctor.Automatic(choice.pick("auto").name)
+        return choice.pick("auto").name
     except HostError as error:
-        return doctor.Automatic(None, error.message, error.hint)
+        return error
 
 
 def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:

@@ -14,7 +14,7 @@ from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, counted
 from ...support.display import byte_lines
 from ...support.page import Part, Table
-from ...support.paths import make, make_cache, refuse_other_bytes
+from ...support.paths import Use, make, make_cache, refuse_other_bytes
 from .. import printing
 from ..options import add_output, positive, seconds
 
@@ -54,7 +54,7 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Fetch the sources into a directory; succeed only if all bytes are verified."""
     sources = tuple(_source(text) for text in arguments.sources)
-    output = make(arguments.output, purpose="output directory", chosen_by="--output DIR")
+    output = make(arguments.output, Use("output directory", "--output DIR"))
     cache = make_cache()
     network = ConnectionSpec(
         ngc_key_file=arguments.ngc_key_file,

@@ -8,17 +8,14 @@ from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...provisioning import fleet
-from ...reports import forms, html
+from ...reports import documents, html
 from ...support.page import Table
 from .. import printing
 from ..options import add_table, command, positive
 
 EXAMPLE = "example:\n  prepare-models fleet status statuses/"
-_STATUS = """\
-example:
-  prepare-models fleet status statuses/ --html fleet.html
-  prepare-models fleet status s3://fleet/statuses/ https://fleet.example/statuses.txt
-
+_EXAMPLES = ("statuses/ --html fleet.html", "s3://fleet/statuses/ https://fleet.example/statuses.txt")
+_PLACES = """\
 A PLACE is a directory, a glob, a file, or the https:// or s3:// URL of a status, of a folder, or of a list of URLs.
 
 exit status: 0 every machine is good or at work, 1 one failed, was rolled back, is stale or can't be read, 2 usage error
@@ -28,7 +25,8 @@ exit status: 0 every machine is good or at work, 1 one failed, was rolled back, 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``fleet`` takes."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    status = command(actions, "status", "show many machines, out of the statuses that provision wrote there", _STATUS)
+    what = "show many machines, out of the statuses that provision wrote there"
+    status = command(actions, "status", what, *_EXAMPLES, more=_PLACES)
     status.add_argument("places", nargs="+", metavar="PLACE", help="where statuses are")
     status.add_argument(
         "--stale-after", type=positive, default=48, metavar="HOURS",
@@ -45,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
     devices = fleet.look(arguments.places, stale_s=3600 * arguments.stale_after, now=time.time())
     counts = fleet.counts(devices)
     if arguments.html is not None:
-        forms.save(arguments.html, html.fleet(devices, counts))
+        documents.save(arguments.html, html.fleet(devices, counts))
     rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     document = {"summary": counts, "devices": [device.to_dict() for device in devices]}

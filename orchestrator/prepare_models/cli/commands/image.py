@@ -11,11 +11,10 @@ from prepare_models_entrypoint.contract.files import atomic_file
 
 from ...docker import images
 from ...docker.container import Containers
-from ...docker.daemon import Image
-from ...docker.owners import LABEL
+from ...docker.daemon import LABEL, Image
 from ...errors import EXIT_OK, UsageError
 from ...machine import facts, platforms
-from ...support.os_errors import unwritable
+from ...support.os_errors import writing
 from ...support.page import Table
 from ...support.terminal import say
 from .. import printing
@@ -112,12 +111,9 @@ def _save(arguments: argparse.Namespace) -> list[Image]:
         raise UsageError("image save needs a file", hint="add --output FILE")
     platform, containers = _platform(arguments), Containers()
     found = [containers.needed(platform.image)]
-    try:
-        with atomic_file(arguments.output) as stream:
-            for piece in containers.save(platform.image):
-                stream.write(piece)
-    except OSError as error:
-        raise unwritable(arguments.output, error, "choose another file") from None
+    with writing(arguments.output, "choose another file"), atomic_file(arguments.output) as stream:
+        for piece in containers.save(platform.image):
+            stream.write(piece)
     return found
 
 

@@ -16,12 +16,11 @@ from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.source import Source
 
 from ... import catalog
-from ...catalog import starter
 from ...errors import EXIT_OK, UsageError
 from ...manifest import draft
 from ...manifest.draft import Draft
 from ...running import inspecting
-from ...support.os_errors import unwritable
+from ...support.os_errors import writing
 from ...support.page import columns, show
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
@@ -50,10 +49,8 @@ def main(arguments: argparse.Namespace) -> int:
     if os.path.lexists(target) and not arguments.force:
         raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
     drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
-    try:
+    with writing(target, "choose another with --output"):
         write_atomic(target, draft.manifest(drafts).encode("utf-8"))
-    except OSError as error:
-        raise unwritable(target, error, "choose another with --output") from None
     names = ", ".join(str(each.entry["name"]) for each in drafts)
     show(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK
@@ -80,7 +77,7 @@ def _draft(text: str, document: Mapping[str, Any] | None, base: Path) -> Draft:
         if problem is not None:
             raise UsageError(f"{text} is not a source", hint=f"write {problem}")
         return Draft(draft.entry_of(text, base), optional={"precision": "fp16"})
-    return starter.drafted(catalog.find(text.removeprefix(catalog.PREFIX)))
+    return draft.of_entry(catalog.find(text.removeprefix(catalog.PREFIX)))
 
 
 def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:

@@ -10,17 +10,15 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.files import sha256_file
 
-from ... import lock
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, LockError, UsageError
 from ...executors import choice
-from ...lock import Lock, LockedEngine, facts
-from ...lock.document import Facts
+from ...lock import document, pins
+from ...lock.document import Facts, Lock, LockedEngine, facts_of_image
 from ...lock.make import drift_of_servers, make
 from ...lock.pins import held_to
 from ...machine import platforms
-from ...manifest import licences
 from ...manifest.load import load
-from ...manifest.model import Manifest
+from ...manifest.model import Manifest, terms_accepted
 from ...planning import planner
 from ...reports.text import write
 from ...running.fetch_process import counted
@@ -29,8 +27,7 @@ from ...support import paths
 from ...support.display import byte_lines
 from ...support.page import Message, Part, Table, show
 from .. import printing
-from ..options import add_output
-from ..trusting import add_sign, signer
+from ..options import add_output, add_sign, signer
 
 EXAMPLE = """\
 example:
@@ -79,40 +76,40 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    loaded, known = load(arguments.manifest), lock.read(lock.path_of(arguments.manifest))
+    loaded, known = load(arguments.manifest), document.read(document.path_of(arguments.manifest))
     if known is None:
         raise LockError(
-            [f"{lock.path_of(arguments.manifest)} doesn't exist"],
+            [f"{document.path_of(arguments.manifest)} doesn't exist"],
             hint=f"write it: prepare-models lock {arguments.manifest}",
         )
-    drift = lock.drift_of_sources(loaded, known)
+    drift = pins.drift_of_sources(loaded, known)
     for name, found in _platforms(arguments):
-        drift += lock.drift_of_platform(known, name, found)
+        drift += pins.drift_of_platform(known, name, found)
     if arguments.online:
-        accepted = licences.accepted(flag=arguments.accept_eula)
+        accepted = terms_accepted(flag=arguments.accept_eula)
         with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
             drift += drift_of_servers(loaded, known, accept_eula=accepted, on_event=counted(line("fetched")))
     if not arguments.json:
-        lock.refuse(drift, arguments.manifest)
-    place = str(lock.path_of(arguments.manifest))
+        pins.refuse(drift, arguments.manifest)
+    place = str(document.path_of(arguments.manifest))
     printing.result(arguments, {"lock": place, "drift": drift}, f"{place}: nothing drifted")
     return EXIT_MODEL_FAILED if drift else EXIT_OK
 
 
 def _write(arguments: argparse.Namespace) -> int:
     signs = signer(arguments)
-    loaded, target = load(arguments.manifest), lock.path_of(arguments.manifest)
+    loaded, target = load(arguments.manifest), document.path_of(arguments.manifest)
     planner.select(loaded, arguments.update)  # refuses unknown names
-    previous = lock.read(target) or Lock()
+    previous = document.read(target) or Lock()
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         made = make(
             loaded, previous, update=arguments.update,
-            accept_eula=licences.accepted(flag=arguments.accept_eula), on_event=counted(line("fetched")),
+            accept_eula=terms_accepted(flag=arguments.accept_eula), on_event=counted(line("fetched")),
         )  # fmt: skip
     made = replace(made, platforms={**previous.platforms, **dict(_platforms(arguments))})
     if arguments.engines:
         made = replace(made, engines=_engines(arguments, loaded, made))
-    lock.write(target, made)
+    document.write(target, made)
     if signs is not None:
         series = arguments.series or arguments.manifest.stem
         releases.sign(target, releases.edition(releases.LOCK, made.digest, series, arguments.counter), signs)
@@ -145,7 +142,7 @@ def _platform(name: str) -> tuple[str, Facts]:
     from ...docker.container import Containers
 
     row, reference = platforms.with_image(name)
-    return facts.of_image(row, Containers().needed(reference, row.name))
+    return facts_of_image(row, Containers().needed(reference, row.name))
 
 
 def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dict[str, tuple[LockedEngine, ...]]:

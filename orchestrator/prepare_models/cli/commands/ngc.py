@@ -22,23 +22,19 @@ _COLUMNS = {
 
 EXAMPLE = "example:\n  prepare-models ngc search segmentation"
 
-_NGC_EXAMPLES = {
-    "search": "peoplesemsegnet",
-    "versions": "nvidia/tao/peoplesemsegnet",
-    "files": "nvidia/tao/peoplesemsegnet:deployable_shuffleseg_unet_v1.0",
-}
-
 
 def add_arguments(ngc: argparse.ArgumentParser) -> None:
     """Add what ``ngc`` takes."""
     asks = ngc.add_subparsers(dest="ask", metavar="QUESTION", required=True)
+    model, version = "nvidia/tao/peoplesemsegnet", "deployable_shuffleseg_unet_v1.0"
+    files = "list the files of a version, with their digests"
     questions = {
-        "search": ("find models", "QUERY", "words"),
-        "versions": ("list the versions of a model", "MODEL", "org/team/model"),
-        "files": ("list the files of a version, with their digests", "MODEL:VERSION", "org/team/model:version"),
+        "search": ("find models", "QUERY", "words", "peoplesemsegnet"),
+        "versions": ("list the versions of a model", "MODEL", "org/team/model", model),
+        "files": (files, "MODEL:VERSION", "org/team/model:version", f"{model}:{version}"),
     }
-    for name, (summary, metavar, text) in questions.items():
-        ask = command(asks, name, summary, f"example:\n  prepare-models ngc {name} {_NGC_EXAMPLES[name]}")
+    for name, (summary, metavar, text, example) in questions.items():
+        ask = command(asks, name, summary, example)
         ask.add_argument("about", metavar=metavar, help=text)
         if name == "search":
             ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")

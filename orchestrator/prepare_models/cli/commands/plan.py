@@ -9,7 +9,7 @@ from ...errors import EXIT_OK
 from ...reports import text
 from ...support.display import byte_lines
 from ...support.page import Message, of_warning
-from .. import printing, selection
+from .. import building, printing
 from ..options import add_output, add_selection
 
 EXAMPLE = "example:\n  prepare-models plan models.yaml --json"
@@ -26,9 +26,9 @@ def main(arguments: argparse.Namespace) -> int:
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         verified = line("verified")
         plan = api.plan(
-            selection.given(arguments),
-            **selection.models(arguments),
-            **selection.place(arguments),
+            building.given(arguments),
+            **building.models(arguments),
+            **building.place(arguments),
             on_event=lambda event: verified(event.data["done"], event.data["total"]),
         )
     rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]

@@ -10,8 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...signing import envelopes, statements
 from ...support.page import Table
 from .. import printing
-from ..options import add_table, command
-from ..trusting import add_keys_file, signatures
+from ..options import add_keys_file, add_table, command, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 
@@ -20,16 +19,15 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     """Add what ``provenance`` takes."""
     actions = provenance.add_subparsers(dest="action", metavar="ACTION", required=True)
     sign = command(
-        actions, "sign", "sign the statement next to each engine with your key",
-        "example:\n  prepare-models provenance sign ~/models --key key.pem\n\n"
-        "exit status: 0 signed, 1 a statement is not true of its engine, 2 usage error, 3 a module is missing",
+        actions, "sign", "sign the statement next to each engine with your key", "~/models --key key.pem",
+        more="exit status: 0 signed, 1 a statement is not true of its engine, 2 usage error, 3 a module is missing",
     )  # fmt: skip
     sign.add_argument("--key", type=Path, metavar="FILE", required=True, help="private key, PEM")
     sign.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
     verify = command(
         actions, "verify", "check engines against their statements, and the statements against a public key",
-        "example:\n  prepare-models provenance verify ~/models/peoplesemsegnet --key key.pub\n\n"
-        "exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
+        "~/models/peoplesemsegnet --key key.pub",
+        more="exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
     )  # fmt: skip
     verify.add_argument("--key", dest="public_key", type=Path, metavar="FILE", help="public key, PEM")
     verify.add_argument("--require-signed", action="store_true", help="a trusted key must have signed")

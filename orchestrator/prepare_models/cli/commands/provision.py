@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator
+import shlex
+import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 from ... import api
-from ...errors import EXIT_MODEL_FAILED, EXIT_OK, PrepareModelsError
-from ...provisioning import metrics, status_document
+from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
+from ...provisioning import metrics, status_document, units
 from ...provisioning.health import Health
 from ...provisioning.notify import Notifier
-from ...provisioning.results import Provisioned
 from ...provisioning.spans import spans
+from ...provisioning.status_document import Provisioned
 from ...reports import text
-from ...running.progress import Several
+from ...running.progress import Observer, Several
 from ...support.page import Part, Table, of_error, show
-from .. import installing, selection
+from .. import building, printing
 from ..building import add_limits, add_sharing, observer, sharing
 from ..options import add_output, add_selection, positive, seconds
 
@@ -55,7 +57,7 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
     provision.add_argument(
         "--metrics", type=Path, metavar="FILE", help="write metrics for Prometheus' node_exporter, such as models.prom"
     )
-    installing.add_install(provision)
+    _add_install(provision)
     add_output(provision)
 
 
@@ -63,23 +65,19 @@ def main(arguments: argparse.Namespace) -> int:
     """Provision the models and print the results; JSON in one line, for a journal."""
     if arguments.install_unit:
         own = [arguments.metrics.parent] if arguments.metrics else []
-        return installing.main(arguments, [arguments.models_dir, *own])
+        return _install(arguments, [arguments.models_dir, *own])
     notifier = Notifier()
-    with _measured(arguments), _told(notifier), observer(arguments) as shown, spans("provision") as traced:
-        listener = Several(shown, notifier, traced)
-        done = api.provision(
-            selection.given(arguments),
-            **selection.models(arguments),
-            **selection.place(arguments),
-            sharing=sharing(arguments),
-            timeout_s=arguments.timeout,
-            accept_eula=arguments.accept_eula,
-            device=arguments.device,
-            keep=arguments.keep,
-            health=Health(arguments.health, arguments.health_timeout) if arguments.health else None,
-            observer=listener,
-        )
-        notifier.ended(_summary(done), good=done.ok)
+    try:
+        with observer(arguments) as shown, spans("provision") as traced:
+            done = _provisioned(arguments, Several(shown, notifier, traced))
+            notifier.ended(_summary(done), good=done.ok)
+    except BaseException as error:
+        if isinstance(error, PrepareModelsError):
+            notifier.ended(f"[{error.code}] {error.message}", good=False)
+        with contextlib.suppress(PrepareModelsError):  # what ended the run is the news
+            _measure(arguments)
+        raise
+    _measure(arguments)
     if arguments.json:
         text.write(json.dumps(done.document))
     else:
@@ -87,35 +85,28 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_OK if done.ok else EXIT_MODEL_FAILED
 
 
+def _provisioned(arguments: argparse.Namespace, listener: Observer) -> Provisioned:
+    return api.provision(
+        building.given(arguments),
+        **building.models(arguments),
+        **building.place(arguments),
+        sharing=sharing(arguments),
+        timeout_s=arguments.timeout,
+        accept_eula=arguments.accept_eula,
+        device=arguments.device,
+        keep=arguments.keep,
+        health=Health(arguments.health, arguments.health_timeout) if arguments.health else None,
+        observer=listener,
+    )
+
+
 def _summary(done: Provisioned) -> str:
     return f"{done.document['outcome']}: " + ", ".join(f"{name} {each['state']}" for name, each in done.models.items())
-
-
-@contextlib.contextmanager
-def _measured(arguments: argparse.Namespace) -> Iterator[None]:
-    """Write metrics after the block, however it ends."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(PrepareModelsError):  # what ended the block is the news
-            _measure(arguments)
-        raise
-    _measure(arguments)
 
 
 def _measure(arguments: argparse.Namespace) -> None:
     if arguments.metrics is not None:
         metrics.save(arguments.metrics, status_document.load(arguments.models_dir))
-
-
-@contextlib.contextmanager
-def _told(notifier: Notifier) -> Iterator[None]:
-    """Tell the service manager what ended the block."""
-    try:
-        yield
-    except PrepareModelsError as error:
-        notifier.ended(f"[{error.code}] {error.message}", good=False)
-        raise
 
 
 def _parts(done: Provisioned) -> list[Part]:
@@ -130,3 +121,75 @@ def _parts(done: Provisioned) -> list[Part]:
             parts += ["", of_error(each["error"], each["name"])]
             parts += [f"  build log: {each['log']}"] if each["log"] else []
     return parts
+
+
+def _add_install(command: argparse.ArgumentParser) -> None:
+    """Add what makes units of a command line."""
+    group = command.add_argument_group("systemd")
+    group.add_argument(
+        "--install-unit", action="store_true", help="install a service and a timer that do this every night, and end"
+    )
+    group.add_argument("--print", action="store_true", help="with --install-unit: print the units, install nothing")
+    group.add_argument(
+        "--root", type=Path, default=Path("/"), metavar="DIR", help="with --install-unit: root directory of an image"
+    )
+    group.add_argument("--user", action="store_true", help="with --install-unit: for this user's service manager")
+
+
+def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
+    """Write or print the units of this command line.
+
+    ``writes``: files and directories that the command writes, besides cache and state.
+
+    Raises:
+        UsageError: there is no such manifest or bundle, or a path does not fit into a unit.
+        HostError: a file can't be written.
+    """
+    elsewhere = arguments.root != Path("/")
+    if elsewhere and not all(path.is_absolute() for path in (*writes, arguments.bundle or arguments.manifest)):
+        raise UsageError("a relative path leads nowhere in an image", hint="with --root, give absolute paths")
+    if not elsewhere:
+        _check(arguments)
+    places = [path.absolute() for path in writes]
+    directory = Path("/") if elsewhere else Path.cwd()
+    rendered = units.render([_program(), *_repeated(arguments.argv)], directory, places, user=arguments.user)
+    if arguments.print:
+        text.write("\n".join(f"# {name}\n{unit}" for name, unit in rendered.items()).rstrip())
+        return EXIT_OK
+    changed = units.install(rendered, arguments.root, user=arguments.user)
+    document = {"files": list(map(str, changed)), "changed": [str(file) for file, new in changed.items() if new]}
+    rows = [("written" if new else "unchanged", str(file)) for file, new in changed.items()]
+    printing.result(arguments, document, Table((), rows), "", *_next_steps(arguments, elsewhere=elsewhere))
+    return EXIT_OK
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what would fail every night: a manifest that can't be read, a bundle that is not there."""
+    if arguments.bundle is None:
+        api.load(arguments.manifest)
+    elif not arguments.bundle.is_file():
+        raise UsageError(f"there is no bundle {arguments.bundle}", hint="check the path")
+
+
+def _program() -> str:
+    program = Path(sysconfig.get_path("scripts"), "prepare-models")
+    if not program.exists():
+        raise HostError(f"there is no {program} for the service to start", hint="install prepare-models with pip")
+    return str(program)
+
+
+def _repeated(argv: Sequence[str]) -> list[str]:
+    """Return a command line without what only installs."""
+    only = argparse.ArgumentParser(add_help=False)
+    _add_install(only)
+    return only.parse_known_args(argv)[1]
+
+
+def _next_steps(arguments: argparse.Namespace, *, elsewhere: bool) -> list[str]:
+    if elsewhere:
+        return [f"next: systemctl --root={shlex.quote(str(arguments.root))} enable {units.TIMER}"]
+    manager = "systemctl --user" if arguments.user else "sudo systemctl"
+    return [
+        f"next: {manager} daemon-reload && {manager} enable --now {units.TIMER}",
+        f"now:  {manager} start {units.SERVICE}",
+    ]

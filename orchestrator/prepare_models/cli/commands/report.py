@@ -8,7 +8,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract.report import EDITED
 
 from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
-from ...reports import difference, documents, forms, text
+from ...reports import difference, documents, text
 from .. import printing
 from ..options import add_table, command
 
@@ -21,17 +21,15 @@ EXAMPLE = (
 def add_arguments(report: argparse.ArgumentParser) -> None:
     """Add what ``report`` takes."""
     actions = report.add_subparsers(dest="action", metavar="ACTION", required=True)
-    render = command(
-        actions, "render", "write a report as HTML, Markdown or JUnit XML",
-        "example:\n  prepare-models report render models/report.json --format markdown",
-    )  # fmt: skip
+    example = "models/report.json --format markdown"
+    render = command(actions, "render", "write a report as HTML, Markdown or JUnit XML", example)
     render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
-    render.add_argument("--format", choices=forms.FORMS, required=True, help="format")
+    render.add_argument("--format", choices=documents.FORMS, required=True, help="format")
     render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
     diff = command(
         actions, "diff", "show what differs between two reports: engines, inputs and outputs, precision, times",
-        "example:\n  prepare-models report diff orin.json thor.json --json\n\n"
-        "exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
+        "orin.json thor.json --json",
+        more="exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
     )  # fmt: skip
     diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
     diff.add_argument("b", type=Path, metavar="B", help="report to compare it with")
@@ -56,9 +54,9 @@ def _do(arguments: argparse.Namespace) -> int:
         changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
         printing.result(arguments, {"changes": changes}, difference.render(changes))
         return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
-    rendered = forms.render(arguments.format, documents.load(arguments.report))
+    rendered = documents.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:
         text.write(rendered.rstrip("\n"))
     else:
-        forms.save(arguments.output, rendered)
+        documents.save(arguments.output, rendered)
     return EXIT_OK

@@ -19,7 +19,7 @@ from ...manifest.model import ModelSpec
 from ...planning import planner
 from ...reports import text
 from ...support.page import of_warning, show
-from .. import printing, selection
+from .. import building, printing
 from ..options import add_executor, add_json
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"{arguments.output} can't be written", hint="give a file that ends with .onnx, in a folder that exists"
         )
-    executor = selection.executor(arguments)
+    executor = building.executor(arguments)
     report = _rewritten(executor, spec, output)
     if report["status"] == FAILED:
         printing.result(arguments, report, *text.checks([report]))

@@ -7,7 +7,7 @@ import argparse
 from ... import api
 from ...reports import text
 from ...support.page import show
-from .. import selection
+from .. import building
 from ..building import add_building, add_sharing, observer, reports, sharing, status, write_document
 from ..options import add_selection, positive
 
@@ -50,9 +50,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Prepare the models and print the summary."""
     with observer(arguments) as listener:
         report = api.run(
-            selection.given(arguments),
-            **selection.models(arguments),
-            **selection.place(arguments),
+            building.given(arguments),
+            **building.models(arguments),
+            **building.place(arguments),
             sharing=sharing(arguments),
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),

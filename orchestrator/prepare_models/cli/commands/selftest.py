@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...machine.findings import OK
+from ...machine.doctor import OK
 from ...reports import text
-from ...reports.forms import save
+from ...reports.documents import save
 from ...running import progress
-from ...selftest.outcome import Step, private_words
-from ...selftest.steps import Selftest
+from ...selftest.steps import Selftest, Step, private_words
 from ...support.page import Table, show
-from .. import selection
+from .. import building
 from ..options import add_executor, add_output
 
 EXAMPLE = """\
@@ -37,10 +36,10 @@ def add_arguments(selftest: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the steps, print a verdict for each, write the file."""
-    executor = selection.executor(arguments)
+    executor = building.executor(arguments)
     silent = arguments.quiet or arguments.json
     with progress.observer(quiet=silent, log_format=arguments.log_format, verbose=arguments.verbose) as observer:
-        test = Selftest(executor, observer)
+        test = Selftest(executor, building.containers(arguments), observer)
         private = private_words(test.work)
         outcome = test.run()
     document = outcome.document(private)

@@ -11,13 +11,12 @@ from prepare_models_entrypoint.contract.digest import is_sha256
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, SharedStoreError
 from ...signing.envelopes import short
 from ...signing.origins import untrusted
-from ...store import open_store
+from ...store.local import open_store
 from ...store.shared import Kept, SharedStore
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
 from .. import printing
-from ..options import add_table, beginning, command, days, size
-from ..trusting import add_key, signer
+from ..options import add_key, add_table, beginning, command, days, signer, size
 
 EXAMPLE = """\
 example:
@@ -36,23 +35,16 @@ _ENDS = (
 def add_arguments(store: argparse.ArgumentParser) -> None:
     """Add what ``store`` takes."""
     actions = store.add_subparsers(dest="action", metavar="ACTION", required=True)
-    push = command(
-        actions, "push", "put engines there that are in the store of this machine",
-        f"example:\n  prepare-models store push s3://bucket/engines 3f9a --sign key.pem\n\n{_ENDS}",
-    )  # fmt: skip
-    pull = command(
-        actions, "pull", "take engines from there into the store of this machine",
-        f"example:\n  prepare-models store pull https://cdn.example/engines 3f9a...\n\n{_ENDS}",
-    )  # fmt: skip
-    listed = command(
-        actions, "ls", "list the engines that are there",
-        f"example:\n  prepare-models store ls s3://bucket/engines --json\n\n{_ENDS}",
-    )  # fmt: skip
-    collect = command(
-        actions, "gc", "remove old engines, and what uploads left that did not end",
-        f"example:\n  prepare-models store gc s3://bucket/engines --older 90 --dry-run\n\n{_ENDS}",
-    )  # fmt: skip
-    for action in (push, pull, listed, collect):
+    url = "s3://bucket/engines"
+    examples = {
+        "push": ("put engines there that are in the store of this machine", f"{url} 3f9a --sign key.pem"),
+        "pull": ("take engines from there into the store of this machine", "https://cdn.example/engines 3f9a..."),
+        "ls": ("list the engines that are there", f"{url} --json"),
+        "gc": ("remove old engines, and what uploads left that did not end", f"{url} --older 90 --dry-run"),
+    }
+    made = [command(actions, name, what, example, more=_ENDS) for name, (what, example) in examples.items()]
+    push, pull, _, collect = made
+    for action in made:
         action.add_argument("url", metavar="URL", help="of the store: s3://bucket/prefix, or any URL of fsspec")
         add_table(action)
     push.add_argument("keys", nargs="*", metavar="KEY", help="first digits of build keys (default: all built here)")
@@ -100,7 +92,7 @@ def _pull(shared: SharedStore, arguments: argparse.Namespace) -> int:
     store, done, failed = open_store(), [], []
     for key in keys:
         try:
-            with store.turn(key, cache_dir(), on_wait=lambda _: None, stopped=lambda: False):
+            with store.turn(key, cache_dir()):
                 there = store.find(key)
                 usable = there is not None and untrusted(there.record) is None
                 found = None if usable else shared.pull(key, store)

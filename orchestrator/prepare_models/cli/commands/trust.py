@@ -11,8 +11,7 @@ from ...errors import EXIT_OK
 from ...reports.text import write
 from ...signing import envelopes, trust
 from ...support.page import Part, Table, show
-from ..options import add_json, beginning, command
-from ..trusting import add_key, add_keys_file
+from ..options import add_json, add_key, add_keys_file, beginning, command
 
 EXAMPLE = """\
 example:
@@ -24,7 +23,7 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``trust`` takes."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = command(actions, "add", "trust a public key", "example:\n  prepare-models trust add depot.pub --name depot")
+    add = command(actions, "add", "trust a public key", "depot.pub --name depot")
     add.add_argument("public_key", type=Path, metavar="PUBLIC", help="public key, PEM: Ed25519, ECDSA or RSA")
     add.add_argument("--name", default="", help="whose it is")
     add.add_argument("--expires", type=_date, metavar="YYYY-MM-DD", help="day from which it no longer counts")
@@ -32,18 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--for", dest="signs", choices=trust.PURPOSES, action="append",
         help="contents: bundles, locks, engines (default); keys: lists of keys; may be repeated",
     )  # fmt: skip
-    revoke = command(actions, "revoke", "stop trusting a key", "example:\n  prepare-models trust revoke 3f9a")
+    revoke = command(actions, "revoke", "stop trusting a key", "3f9a")
     revoke.add_argument("id", metavar="ID", help="the key's id; its first digits are enough")
-    listed = command(actions, "ls", "list the trusted keys", "example:\n  prepare-models trust ls")
-    export = command(
-        actions, "export", "write a signed list of keys, for machines that trust its signer",
-        "example:\n  prepare-models trust export --sign root.pem -o keys.dsse.json",
-    )  # fmt: skip
+    listed = command(actions, "ls", "list the trusted keys", "")
+    what = "write a signed list of keys, for machines that trust its signer"
+    export = command(actions, "export", what, "--sign root.pem -o keys.dsse.json")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
     add_key(export, "may sign lists", required=True)
-    update = command(
-        actions, "update", "adopt a signed list of keys", "example:\n  prepare-models trust update keys.dsse.json"
-    )
+    update = command(actions, "update", "adopt a signed list of keys", "keys.dsse.json")
     update.add_argument("list", type=Path, metavar="FILE", help="list written by trust export")
     for action in (add, revoke, listed, export, update):
         add_keys_file(action)

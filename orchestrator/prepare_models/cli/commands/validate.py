@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ... import lock
 from ...errors import (
     EXIT_MODEL_FAILED,
     EXIT_OK,
@@ -19,6 +18,7 @@ from ...errors import (
     PrepareModelsError,
     Problem,
 )
+from ...lock import document, pins
 from ...manifest.load import load
 from ...reports.text import write
 from ...support.page import show
@@ -79,16 +79,16 @@ def main(arguments: argparse.Namespace) -> int:
 def _examine(file: Path, *, require_lock: bool) -> _Finding:
     found = _Finding(file)
     try:
-        loaded, known = load(file), lock.read(lock.path_of(file))
+        loaded, known = load(file), document.read(document.path_of(file))
         found.models = len(loaded.models)
         count = f"{found.models} model{'s' if found.models > 1 else ''}"
         found.told = f"{file}: {count}, {'as locked' if known else 'no lock'}"
         if known is not None:
-            found.drift = lock.drift_of_sources(loaded, known)
+            found.drift = pins.drift_of_sources(loaded, known)
         elif require_lock:
-            found.drift = [f"{lock.path_of(file)} doesn't exist"]
+            found.drift = [f"{document.path_of(file)} doesn't exist"]
             raise LockError(found.drift, hint=f"write it: prepare-models lock {shlex.quote(str(file))}")
-        lock.refuse(found.drift, file)
+        pins.refuse(found.drift, file)
     except PrepareModelsError as error:
         found.failure = error
         if isinstance(error, HostError):  # a file in the lock doesn't exist here

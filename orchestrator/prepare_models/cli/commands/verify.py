@@ -13,9 +13,9 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...executors.executor import Executor
 from ...manifest.load import load
 from ...manifest.model import ModelSpec
-from ...planning import planner, published_models
+from ...planning import planner, status
 from ...reports import text
-from .. import printing, selection
+from .. import building, printing
 from ..options import add_executor, add_table, add_target_dir
 
 EXAMPLE = (
@@ -38,7 +38,7 @@ def add_arguments(verify: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
     specs, models_dir = _subjects(arguments)
-    executor = selection.executor(arguments, builds=False)
+    executor = building.executor(arguments, builds=False)
     reports = [_verify(executor, spec, models_dir) for spec in specs]
     printing.result(arguments, {"models": reports}, *text.verifications(reports))
     return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
@@ -54,7 +54,7 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]
     if not arguments.target.is_dir():
         return planner.select(load(arguments.target), arguments.names), arguments.models_dir.absolute()
     models_dir = arguments.target.absolute()
-    records = published_models.records(models_dir)
+    records = status.records(models_dir)
     unknown = [name for name in arguments.names if name not in records]
     if unknown or not records:
         raise UsageError(
@@ -62,7 +62,7 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]
             hint=f"it has: {', '.join(records) or 'none'}",
         )
     wanted = [record for name, record in records.items() if not arguments.names or name in arguments.names]
-    return [published_models.spec_of(record) for record in wanted], models_dir
+    return [status.spec_of(record) for record in wanted], models_dir
 
 
 def _verify(executor: Executor, spec: ModelSpec, models_dir: Path) -> ModelReport:

@@ -13,18 +13,16 @@ from prepare_models_entrypoint.contract.identity import device_class
 from ... import __version__
 from ...errors import EXIT_OK, HostError, UsageError
 from ...executors import FARM, choice
-from ...executors.options import FarmOptions
 from ...farm import cluster
 from ...farm.member import Introduction
+from ...options import BUILD_AND_PUSH, FarmOptions, Sharing
 from ...reports import text
-from ...running.sharing import BUILD_AND_PUSH, Sharing
 from ...running.supply import Supply
-from ...store import open_store
+from ...store.local import open_store
 from ...support import paths
-from .. import selection
+from .. import building
 from ..building import observer
-from ..options import add_executor, add_output
-from ..trusting import add_key
+from ..options import add_executor, add_key, add_output
 
 EXAMPLE = """\
 example:
@@ -51,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError("a worker builds on its own machine", hint="give --executor local or docker")
     # A cache of its own: on one machine with a run, the two would wait for each other's turns at an engine.
     os.environ[paths.CACHE_VARIABLE] = str(paths.cache_dir() / "farm")
-    options, containers = selection.farm(arguments), replace(selection.containers(arguments), farm=FarmOptions())
+    options, containers = building.farm(arguments), replace(building.containers(arguments), farm=FarmOptions())
     runtime = choice.pick(arguments.executor, containers).describe()
     device = arguments.target or device_class(runtime)
     if device is None:
