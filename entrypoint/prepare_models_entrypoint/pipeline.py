@@ -259,7 +259,8 @@ class _Run:
             )  # fmt: skip
             self.report["verification"] = verification
             searched = model.precision in ("fp16", "bf16")  # int8 has the result, and errors of its own
-            error = refusal(verification, self.report["precision_proof"]["search"] if searched else None)
+            search = self.report["precision_proof"]["search"] if searched else None
+            error = refusal(verification, model.precision, search)
             if error is not None:
                 raise error
         if verification["verdict"] == "not-compared":

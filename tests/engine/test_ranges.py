@@ -297,9 +297,7 @@ def test_a_network_that_is_nothing_without_fp32_is_refused_with_what_will_do(pla
     assert error["code"] == "precision-not-delivered"
     assert "these have to stay in fp32: " in error["message"]
     assert "Even 21 of 24 layers in fp32, with all between them, leave an error of " in error["message"]
-    found = re.fullmatch(
-        r"use precision: fp32, or (thresholds: .+) under verify: if such errors will do", error["hint"]
-    )
+    found = re.fullmatch(r"use precision: fp32, or (thresholds: .+) under verify: if such .+", error["hint"])
     assert found is not None, error["hint"]
     place.write({**model, "verify": {**verify, **yaml.safe_load(found[1])}})
     net = place.run().model("net")

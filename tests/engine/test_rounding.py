@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from prepare_models_entrypoint.contract.verification import DEFAULTS
+from prepare_models_entrypoint.contract.verification import DEFAULTS, multiplies_in_tf32
 from prepare_models_entrypoint.onnx_graph import rounding, types
 from prepare_models_entrypoint.onnx_graph.segments import Segments, session
 from prepare_models_entrypoint.verify import runners
@@ -108,6 +108,22 @@ def test_default_thresholds_see_a_wrong_scale(precision: str, factor: float) -> 
     metrics.add(values, values * np.float32(factor))
     problems = metrics.result(DEFAULTS[precision], named=False, asked=False)["problems"]
     assert [problem.split()[0] for problem in problems] == ["max_of_range"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "setting", "capability", "expected"),
+    [
+        ("fp32", None, "8.7", True),
+        ("fp32", True, "12.0", True),
+        ("fp32", False, "9.0", False),
+        ("fp32", None, "7.5", False),
+        ("fp16", None, "9.0", False),
+    ],
+)
+def test_fp32_is_tf32_where_the_gpu_has_it_and_nobody_says_otherwise(
+    precision: str, setting: bool | None, capability: str, expected: bool
+) -> None:
+    assert multiplies_in_tf32(precision, setting, capability) is expected
 
 
 def test_default_thresholds_leave_alone_what_says_nothing() -> None:

@@ -35,6 +35,14 @@ def reports(workshop: Workplace) -> dict[str, Report]:
     workshop.write(
         {"name": "fp32", **plain},
         {"name": "fp16", "source": str(quickstart.MODEL), "inputs": QUICKSTART, "precision": "fp16", "verify": {}},
+        {"name": "tf32", "source": str(quickstart.MODEL), "inputs": QUICKSTART, "verify": {}},
+        {
+            "name": "exact",
+            "source": str(quickstart.MODEL),
+            "inputs": QUICKSTART,
+            "builder": {"tf32": False},
+            "verify": {},
+        },
         {"name": "int8", **plain, "precision": "int8", "calibration_cache": "conv.cache"},
         {"name": "dynamic", "source": "dynamic.onnx", "profiles": [wide, wider], "verify": {}},
         {
@@ -83,6 +91,14 @@ def test_layers_have_names_and_show_the_precision(reports: dict[str, Report]) ->
     assert any("conv" in layer["name"] for layer in details["layers"])
     assert reports["fp16"]["precision_proof"]["delivered"] == "fp16"
     assert reports["fp16"]["precision_proof"]["source"] in ("engine", "graph")
+
+
+def test_tf32_is_said_and_can_be_avoided(reports: dict[str, Report]) -> None:
+    usual, exact = (delivered(reports[name])["verification"] for name in ("tf32", "exact"))
+    assert "which multiplies in TF32" in usual["statement"]
+    assert "TF32" not in exact["statement"]
+    assert exact["outputs"][0]["thresholds"]["argmax"] == 0.999
+    assert exact["outputs"][0]["argmax"] > usual["outputs"][0]["argmax"]
 
 
 def test_int8_is_proven_or_refused(reports: dict[str, Report]) -> None:

@@ -99,6 +99,7 @@ class Runtime:
     """
 
     python: Path
+    version: str
     reads: tuple[str, ...]
 
     def ask(self, place: Workplace, *arguments: str) -> Mapping[str, Any]:
@@ -116,9 +117,9 @@ class Runtime:
 @pytest.fixture(scope="module", params=LEAN)
 def runtime(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, here: RuntimeInfo) -> Runtime:
     python = lean_python(tmp_path_factory.mktemp("lean"), request.param)
-    (version,) = {each.name.split("-")[1] for each in Path(SITE).glob(f"{request.param}*.dist-info")}
+    (version,) = {each.stem.split("-")[1] for each in Path(SITE).glob(f"{request.param}*.dist-info")}
     alike = here["backend"] is not None and here["backend"]["version"].split(".")[0] == version.split(".")[0]
-    return Runtime(python, ("slim", "dynamic") if request.param == "tensorrt_lean" and alike else ())
+    return Runtime(python, version, ("slim", "dynamic") if request.param == "tensorrt_lean" and alike else ())
 
 
 def inspected(runtime: Runtime, models: Workplace, name: str) -> Mapping[str, Any]:
@@ -148,10 +149,13 @@ def test_code_in_an_engine_is_not_run_to_look_at_it(runtime: Runtime, models: Wo
 
 
 def test_an_engine_that_is_not_version_compatible_is_refused_with_the_reason(
-    runtime: Runtime, models: Workplace
+    runtime: Runtime, models: Workplace, here: RuntimeInfo
 ) -> None:
     document = inspected(runtime, models, "plain")
-    assert document["runs_here"] is False
+    if document["runs_here"]:  # NVIDIA doesn't promise it; the lean runtime 8.6.0 loads engines of 8.6.0
+        assert here["backend"] is not None
+        assert runtime.version == here["backend"]["version"]
+        return
     assert "which loads only version-compatible engines" in document["told"]
 
 

@@ -101,10 +101,14 @@ class Thresholds(Record):
         return {name: getattr(self, name) for name in METRICS}
 
 
+TF32 = "tf32"  # what TensorRT makes of fp32 unless told otherwise: factors of products have fp16's ten bits
+_FIRST_WITH_TF32 = 8  # major compute capability
+
 # Used if the manifest sets no thresholds, by the precision that was asked for. These apply argmax only to whole
 # numbers: a class map has a label for each place, but a detector's thousands of anchors have no largest class.
 DEFAULTS = {
     "fp32": Thresholds(max_of_range=0.001, cosine=0.9999, argmax=0.999),
+    TF32: Thresholds(max_of_range=0.01, cosine=0.999, argmax=0.99),
     "fp16": Thresholds(max_of_range=0.02, cosine=0.999, argmax=0.99),
     "bf16": Thresholds(max_of_range=0.1, cosine=0.99, argmax=0.98),
     "int8": Thresholds(max_of_range=0.2, cosine=0.98, argmax=0.97),
@@ -115,6 +119,12 @@ DEFAULTS = {
 # A calibrated scale covers at most the largest value seen in calibration, which is seldom more than 1.4 times what
 # eight other samples reach.
 SCALE_ROOM, SAMPLES_THAT_TELL = 1.7, 8
+
+
+def multiplies_in_tf32(precision: str, setting: Optional[bool], compute_capability: str) -> bool:
+    """Return whether an engine's fp32 products are TF32 there. ``setting``: the builder's, None if not set."""
+    major = compute_capability.partition(".")[0]
+    return precision == "fp32" and setting is not False and major.isdigit() and int(major) >= _FIRST_WITH_TF32
 
 
 class VerifyConfig(Record):

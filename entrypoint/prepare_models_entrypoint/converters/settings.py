@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Dict, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Sequence
 
 from ..contract.builder import BuilderConfig
 from ..contract.settings import Setting, rows
@@ -108,5 +108,6 @@ def _effective(trt: ModuleType, config: IBuilderConfig) -> Dict[str, object]:
     numbers = [row for row in rows(BuilderConfig) if row.option.attribute and not row.option.enumeration]
     found = {row.name: getattr(config, row.option.attribute, None) for row in numbers}
     limit: int = config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)
-    flags = [name for name, flag in trt.BuilderFlag.__members__.items() if config.get_flag(flag)]
+    is_set: Callable[[Any], bool] = config.get_flag
+    flags = [name for name, flag in trt.BuilderFlag.__members__.items() if is_set(flag)]
     return {"workspace_bytes": limit if 0 < limit < 2**63 else None, **found, "flags": flags}

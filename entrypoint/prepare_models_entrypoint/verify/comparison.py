@@ -15,7 +15,7 @@ from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
 from ..contract.report import ErrorInfo, PrecisionSearch
-from ..contract.verification import VerifyConfig
+from ..contract.verification import VerifyConfig, multiplies_in_tf32
 from ..converters.convert import plain_model
 from ..converters.precision import unfound
 from ..errors import VerifyError, reported
@@ -74,6 +74,8 @@ def verify(
             "timing_dir": str(timing_dir),
             "module": module["name"] if module else None,
             "gpu": gpu["name"] if gpu else None,
+            "tf32": gpu is not None
+            and multiplies_in_tf32(model.precision, model.builder.tf32, gpu["compute_capability"]),
             "no_gpu": None if gpu and module else runtime["gpu_reason"] or "no TensorRT module here loads it",
             "findings": findings.to_dict() if findings else None,
             "rescued": rescued,
@@ -96,10 +98,13 @@ def verify(
     return found["verification"], ended.peak_rss_bytes
 
 
-def refusal(verification: Verification, search: Optional[PrecisionSearch] = None) -> Optional[VerifyError]:
+def refusal(
+    verification: Verification, precision: str, search: Optional[PrecisionSearch] = None
+) -> Optional[VerifyError]:
     """Return the error of a failed verification, with every number that missed its threshold.
 
-    ``search``: how the search for layers that have to stay in fp32 ended, if the model was rewritten with its result.
+    precision: the model's. search: how the search for layers that have to stay in fp32 ended, if the model was
+    rewritten with its result.
     """
     if verification["verdict"] != "failed":
         return None
@@ -109,10 +114,12 @@ def refusal(verification: Verification, search: Optional[PrecisionSearch] = None
     text = "; ".join(problems)
     config = VerifyConfig.from_dict(verification["settings"])
     why, hint = unfound(search, config)
+    higher = "use a higher precision, spare sensitive layers with keep_fp32:"
+    better = "add builder: {tf32: false} if it isn't there" if precision == "fp32" else higher
     return VerifyError(
         FAR_OFF,
         f"{text}. {verification['statement']}{why}",
         hint=hint
-        or "use a higher precision, spare sensitive layers with keep_fp32:, or set wider thresholds under verify: "
-        "if such outputs will do; a calibration cache must be this model's, and samples preprocessed as it expects",
+        or f"{better}, or set wider thresholds under verify: if such outputs will do; a calibration cache must be this "
+        "model's, and samples preprocessed as it expects",
     )

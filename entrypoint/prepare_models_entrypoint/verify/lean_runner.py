@@ -60,6 +60,11 @@ class LeanRunner:
     def _is_input(self, name: str) -> bool:
         return bool(self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
 
+    def _is_on_host(self, name: str) -> bool:
+        if not hasattr(trt, "TensorLocation"):  # the lean runtime of 8.6 has the method, and not the type of its answer
+            return bool(self._engine.is_shape_inference_io(name))
+        return bool(self._engine.get_tensor_location(name) == trt.TensorLocation.HOST)
+
     def _numpy(self, name: str) -> Any:
         dtype = dtype_name(self._engine.get_tensor_dtype(name))
         try:
@@ -72,7 +77,7 @@ class LeanRunner:
         if not bool(self._context.set_input_shape(name, trt.Dims(list(array.shape)))):
             why = f"the engine does not take {name!r} in the shape {list(array.shape)}"
             raise VerifyError("verification-samples-unusable", why, hint="give samples within the first profile")
-        if self._engine.get_tensor_location(name) == trt.TensorLocation.HOST:  # a shape tensor
+        if self._is_on_host(name):
             self._device.keep(name, array)
             self._context.set_tensor_address(name, array.ctypes.data)
         else:

@@ -17,7 +17,7 @@ from ..confinement import confine
 from ..contract.comparison import Latency, OutputComparison, ScaleFit, Verification, missed
 from ..contract.files import pass_on
 from ..contract.job import ModelJob
-from ..contract.verification import VerifyConfig
+from ..contract.verification import TF32, VerifyConfig
 from ..converters.precision import rule
 from ..errors import VerifyError, missing, outcome
 from ..landlock import Reach
@@ -64,13 +64,18 @@ def _reach(request: Mapping[str, Any]) -> Reach:
 
 @dataclass
 class _Candidate:
-    """What is compared. ``kind``: engine, rewritten-onnx, or None if nothing can be compared. ``what``: in words."""
+    """What is compared.
+
+    kind: engine, rewritten-onnx, or None if nothing can be compared. what: in words. precision: the one whose
+    thresholds hold, if it isn't the model's.
+    """
 
     kind: Optional[str]
     what: str
     runner: Any = None
     engine: Optional[runners.Engine] = None
     engine_not_run: Optional[str] = None
+    precision: Optional[str] = None
 
 
 class Comparison:
@@ -95,7 +100,7 @@ class Comparison:
             reference.expect()  # on the CPU, while another model may use the GPU
             if candidate.kind == "engine":
                 stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
-            outputs = reference.compared(candidate.runner, self.model.precision)
+            outputs = reference.compared(candidate.runner, candidate.precision or self.model.precision)
             origin = self._origin(candidate, reference) if any(output["problems"] for output in outputs) else None
             scales = self._scales(reference)
             latency = self._latency(candidate, reference) if candidate.engine else None
@@ -132,7 +137,10 @@ class Comparison:
             )
             if loaded.engine is not None:
                 engine = runners.engine_runner(loaded.engine, self.request["module"])
-                return _Candidate("engine", f"the engine on {self.request['gpu']}", engine, loaded)
+                what, precision = f"the engine on {self.request['gpu']}", None
+                if self.request["tf32"]:
+                    what, precision = f"{what}, which multiplies in TF32,", TF32
+                return _Candidate("engine", what, engine, loaded, precision=precision)
             why_not = f"{self.request['gpu']} can't load it: {loaded.why_not}"
         if self.request["by_flags"]:
             why = "its precision was chosen by TensorRT's builder, so there is no rewritten model either"
