@@ -79,8 +79,9 @@ class Spread:
             is_right: whether the outputs are right with these nodes in fp32.
             tolerable: error of an output relative to its range that is right.
         """
-        budgets = [tolerable * _SMALLER**step for step in range(_STEPS)]
-        step = bisection.fewest(self._too_large, _STEPS - 1, lambda at: is_right(self._of(self._dear(budgets[at]))))
+        largest = min(tolerable, math.hypot(*filter(math.isfinite, self.moves.values())))
+        budgets = [*(largest * _SMALLER**step for step in range(_STEPS)), 0.0]
+        step = bisection.fewest(self._too_large, _STEPS, lambda at: is_right(self._of(self._dear(budgets[at]))))
         self._too_large = step - 1
         kept, surer = self._dear(budgets[step]), self._dear(_SURER * budgets[step])
         more = sum(map(self._costs.__getitem__, surer)) - sum(map(self._costs.__getitem__, kept))
