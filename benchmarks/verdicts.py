@@ -1,7 +1,9 @@
 """How soon a verdict comes: wall time of ``check`` and ``run`` on each defect, and of the check of good models.
 
 Run it on a quiet machine, in an environment with the project, TensorRT-RTX and NVIDIA's codec: it prints each number
-with its limit, and ends with status 1 when one is exceeded.
+with its limit, and ends with status 1 when one is exceeded. A check in another precision than fp32 rewrites the model,
+and may run it on one sample: that may take three times as long as ``onnx.load`` and ``onnx.save`` of the same file do
+in the same run. These can't save 3 GB, so that model is checked in fp32 only.
 """
 
 from __future__ import annotations
@@ -27,13 +29,15 @@ if not converters.has_codec():
     )
 
 import networks
+import rewriting
 from tests.command import Workplace
 from tests.defects import DEFECTS, KEY, external, too_large
 
 from prepare_models_entrypoint.onnx_graph import calibration_cache, graph, model_file
 
 DEFECT_LIMIT_S = 2.0
-CHECK_LIMIT_S = 1.0
+CHECK_LIMIT_S = 1.0  # in fp32
+COPIES = 3  # as long as which rewriting may take
 ROUNDS = 3
 
 
@@ -44,7 +48,7 @@ def main() -> int:
     exceeded = False
     for what, seconds, limit in itertools.chain(defects(rounds), checks(rounds)):
         exceeded |= seconds > limit
-        print(f"{what:58} {seconds:6.2f} s, limit {limit:.0f} s{'  EXCEEDED' if seconds > limit else ''}", flush=True)
+        print(f"{what:58} {seconds:6.2f} s, limit {limit:.1f} s{'  EXCEEDED' if seconds > limit else ''}", flush=True)
     return int(exceeded)
 
 
@@ -76,14 +80,18 @@ def checks(rounds: int) -> Iterator[tuple[str, float, float]]:
     """Yield the time of the stage that checks a good model, in each precision."""
     with tempfile.TemporaryDirectory() as folder:
         place = Workplace(Path(folder))
-        for name, write in {**networks.NETWORKS, "3 GB": three_gigabytes}.items():
+        for name, write in {"3 GB": three_gigabytes, **networks.NETWORKS}.items():
             write(place.folder / "model.onnx")
             cache(place.folder / "model.onnx", place.folder / "cal.bin")
-            for precision in ("fp32", "fp16", "int8"):
+            limit, whole = CHECK_LIMIT_S, write is not three_gigabytes
+            for precision in ("fp32", "fp16", "int8") if whole else ("fp32",):
                 more = {"calibration_cache": "cal.bin"} if precision == "int8" else {}
                 place.write({"name": "model", "source": "model.onnx", "precision": precision, **more})
                 best = min(stage(place) for _ in range(rounds))
-                yield f"check stage: {name} {precision}", best, CHECK_LIMIT_S
+                yield f"check stage: {name} {precision}", best, limit
+                if precision == "fp32" and whole:
+                    copies = (rewriting.child("baseline", place.folder)["seconds"] for _ in range(rounds))
+                    limit = best + COPIES * min(copies)
 
 
 def three_gigabytes(model: Path) -> None:

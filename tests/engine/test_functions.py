@@ -96,6 +96,15 @@ def test_the_parser_sees_no_functions_in_fp32_either(place: Workplace) -> None:
         assert layers == MODELS[make][0]
 
 
+def test_functions_of_another_opset_are_verified(place: Workplace) -> None:
+    clip = function("Old", [N("Clip", ["X"], ["Y"], min=0.0, max=1.0)], opset=10)
+    onnx.save(model([N("Old", ["x"], ["y"], domain="own")], [clip]), str(place.folder / "net.onnx"))
+    place.write({"name": "net", "source": "net.onnx", "precision": "fp16", "verify": {}})
+    net = place.run().model("net")
+    assert net["error"] is None
+    assert net["verification"]["verdict"] == "passed"
+
+
 def test_the_long_name_of_the_standard_domain_will_do(place: Workplace) -> None:
     made = model([N("MatMul", ["x", "w"], ["h"], domain="ai.onnx"), N("Relu", ["h"], ["y"])], [])
     made.graph.initializer.append(numpy_helper.from_array(np.eye(3, dtype=np.float32), "w"))
@@ -113,6 +122,9 @@ def parsed(text: str) -> onnx.ModelProto:
 MISREAD: dict[str, tuple[onnx.ModelProto, str]] = {
     "endless": (
         model([N("F", ["x"], ["y"], domain="own")], [function("F", [N("F", ["X"], ["Y"], domain="own")])]), "own.F"
+    ),
+    "newer": (
+        model([N("F", ["x"], ["y"], domain="own")], [function("F", [N("Gelu", ["X"], ["Y"])], opset=21)]), "own.F"
     ),
     "namesake": (model([N("Relu", ["x"], ["y"], domain="acme", name="theirs")], []), "'theirs'"),
     "layout": (

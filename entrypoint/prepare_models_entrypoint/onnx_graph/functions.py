@@ -20,20 +20,23 @@ def inline(model: ModelProto) -> ModelProto:
 
     Raises:
         ConvertError: ``onnx-invalid``: a function can't be inlined, as it calls itself for instance.
+            ``onnx-unsupported-operator``: its operators can't be converted to the model's operator set.
     """
     if not model.functions:
         return model
     _check_ends(model)
     _bind_defaults(model)
     _adopt_version(model)
+    versions = {item.version for each in model.functions for item in each.opset_import if item.domain in STANDARD}
+    code = "onnx-invalid" if versions <= {opsets(model)[""]} else "onnx-unsupported-operator"
     try:
         with third_party():
             found = inliner.inline_local_functions(model, convert_version=True)
     except ThirdPartyError as error:
-        raise _refused(model, str(error)) from error
+        raise _refused(model, str(error), code) from error
     left = {_key(node) for node in graph.nodes(found)} & {_key(each) for each in model.functions}
     if left:
-        raise _refused(model, f"calls are left of {', '.join('.'.join(key).strip('.') for key in sorted(left))}")
+        raise _refused(model, f"calls are left of {', '.join('.'.join(key).strip('.') for key in sorted(left))}", code)
     del found.functions[:]
     return found
 
@@ -94,10 +97,10 @@ def _key(item: "NodeProto | FunctionProto") -> _Key:
     return item.domain, name, getattr(item, "overload", "")
 
 
-def _refused(model: ModelProto, why: str) -> ConvertError:
+def _refused(model: ModelProto, why: str, code: str = "onnx-invalid") -> ConvertError:
     names = sorted({f"{each.domain}.{each.name}" for each in model.functions})
     return ConvertError(
-        "onnx-invalid",
+        code,
         f"the model's functions ({', '.join(names[:5])}) can't be replaced by their nodes: {why}",
-        hint="export the model without functions of its own",
+        hint="export the model without functions of its own, or with functions of its own opset",
     )

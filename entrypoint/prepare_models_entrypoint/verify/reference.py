@@ -114,7 +114,7 @@ class Reference:
 def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Reference]:
     """Yield the source model with the manifest's changes to its graph, in its own precision."""
     if job.onnx == OnnxConfig():
-        yield Reference(job, _named(source, work_dir), work_dir)
+        yield Reference(job, _runnable(source, work_dir), work_dir)
         return
     from ..onnx_graph.typed_model import prepared
 
@@ -124,8 +124,11 @@ def open_reference(job: ModelJob, source: Path, work_dir: Path) -> Iterator[Refe
         yield Reference(job, typed.path, work_dir)
 
 
-def _named(source: Path, work_dir: Path) -> Path:
-    """Return the source, or a copy without what ONNX Runtime refuses: nodes that share a name, sizes in other files."""
+def _runnable(source: Path, work_dir: Path) -> Path:
+    """Return the source, or a copy without what ONNX Runtime refuses.
+
+    That is nodes that share a name, sizes in other files, and functions of another opset.
+    """
     if importlib.util.find_spec("onnx") is None:
         return source
     from ..onnx_graph import graph, model_file, prepare
@@ -133,9 +136,9 @@ def _named(source: Path, work_dir: Path) -> Path:
     model = model_file.load(source)
     names = [node.name for node in graph.nodes(model) if node.name]
     sizes = any((tensor.length or tensor.needed or 0) <= _SIZES for tensor in external_data.tensors(source))
-    if len(set(names)) == len(names) and not sizes:
+    if len(set(names)) == len(names) and not sizes and not model.functions:
         return source
-    copy = work_dir / "named.onnx"
+    copy = work_dir / "runnable.onnx"
     model_file.save(prepare.prepare(model), copy)
     return copy
 

@@ -8,7 +8,7 @@ add up, so the layers whose squares are largest for what they compute stay in fp
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, Mapping, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, Sequence, Tuple
 
 from onnx import ModelProto, NodeProto
 
@@ -20,7 +20,8 @@ from ..onnx_graph.walk import bodies, with_bodies
 
 _LEAST_SHARE = 0.1  # of the layers that have to become narrow
 _BETWEEN = "errors add up over the layers, and in the nodes between them fp32 takes little time"
-_SURE = 0.5  # of the tolerable error: where squares add up to more, outputs that are right are so by luck
+_SMALLER, _STEPS = 0.75, 16  # times the tolerable error, where squares that add up to it are too much
+_SURER, _CHEAP = 0.5, 0.05  # of it, as other inputs differ, where that costs no more of what the model computes
 _STEP = 64  # nodes that run at a time
 _IDLE = FOLLOW | {"Constant"}
 
@@ -51,7 +52,7 @@ class Spread:
         self._costs = {name: max(1, macs.get(name, usual)) for name in self._layers}
         self._most = int(len(self._layers) * (1 - _LEAST_SHARE))
         self.moves = dict.fromkeys(self._layers, 0.0)
-        self._too_few = -1
+        self._too_large = -1
 
     def learn(self, feed: Values, runs: int, narrow: Change, moved: Callable[[Values], float]) -> None:
         """Learn how far each layer moves an output on a sample: a layer with hardly any error on one may spoil another.
@@ -72,18 +73,33 @@ class Spread:
     def settled(self, is_right: Callable[[Mapping[str, str]], bool], tolerable: float) -> Dict[str, str]:
         """Return what stays in fp32, with reasons: the most that may, if the outputs are not right with less.
 
-        Later calls, with more samples, don't try fewer layers again.
+        Later calls, with more samples, don't try larger errors again.
 
         Args:
             is_right: whether the outputs are right with these nodes in fp32.
             tolerable: error of an output relative to its range that is right.
         """
-        ranked = sorted(self.moves, key=lambda name: -(self.moves[name] ** 2) / self._costs[name])
-        expected = bisection.expected([self.moves[name] for name in ranked], _SURE * tolerable)
-        low = min(max(self._too_few, expected - 2), self._most - 1)
-        count = bisection.fewest(low, self._most, lambda number: is_right(self._of(ranked[:number])))
-        self._too_few = count - 1
-        return self._of(ranked[:count])
+        largest = min(tolerable, math.hypot(*filter(math.isfinite, self.moves.values())))
+        budgets = [*(largest * _SMALLER**step for step in range(_STEPS)), 0.0]
+        step = bisection.fewest(self._too_large, _STEPS, lambda at: is_right(self._of(self._dear(budgets[at]))))
+        self._too_large = step - 1
+        kept, surer = self._dear(budgets[step]), self._dear(_SURER * budgets[step])
+        more = sum(map(self._costs.__getitem__, surer)) - sum(map(self._costs.__getitem__, kept))
+        is_cheap = more <= _CHEAP * sum(self._costs.values())
+        return self._of(surer if is_cheap and is_right(self._of(surer)) else kept)
+
+    def _dear(self, budget: float) -> List[str]:
+        """Return the layers without which the squares of all moves add up to ``budget`` squared at most.
+
+        Those that compute most for what they move are narrow first.
+        """
+        dear, room = [], budget**2
+        for name in sorted(self.moves, key=lambda name: self.moves[name] ** 2 / self._costs[name]):
+            if self.moves[name] ** 2 <= room:
+                room -= self.moves[name] ** 2
+            else:
+                dear.append(name)
+        return dear[max(0, len(dear) - self._most) :]
 
     def _of(self, names: Sequence[str]) -> Dict[str, str]:
         """Return the nodes of some layers and those between all layers, with reasons."""
