@@ -194,6 +194,15 @@ def test_many_files_are_shared_out_and_each_is_told_of(place: Workplace, many: t
     assert len(server.requests) == len(files) + 1
 
 
+def test_processes_that_share_files_share_no_connection(place: Workplace, sim: NgcSimulator) -> None:
+    files = {f"{number}.bin": os.urandom(2000) for number in range(100)}
+    sim.publish("nvidia/tao/many", "1", files, digests=False)
+    result = fetch(place, "ngc://nvidia/tao/many:1", "--connections", "4")
+    assert (result.status, out(place)) == (0, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
+    listing, *others = sim.asked
+    assert listing.client not in {request.client for request in others}, "over it, each may get the other's answers"
+
+
 def test_processes_that_share_files_end_with_the_one_that_started_them(place: Workplace) -> None:
     with Server(lambda _: Answer(b"x" * 2000, delay_s=1.0)) as server:
         sources = [f"{server.url}/{number}.bin" for number in range(100)]

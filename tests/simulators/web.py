@@ -17,12 +17,13 @@ _SLICE = 1 << 18
 
 @dataclass
 class Request:
-    """What a client sent. ``sent`` counts the bytes of the answer's body that left the server."""
+    """What a client sent. ``client``: its port. ``sent`` counts the bytes of the answer's body that left the server."""
 
     method: str
     target: str
     headers: Dict[str, str]
     body: bytes = b""
+    client: int = 0
     status: int = 0
     sent: int = 0
 
@@ -107,7 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep standard error for failures."""
 
     def _serve(self, body: bytes) -> None:
-        request = Request(self.command, self.path, {name.lower(): text for name, text in self.headers.items()}, body)
+        headers = {name.lower(): text for name, text in self.headers.items()}
+        request = Request(self.command, self.path, headers, body, self.client_address[1])
         answer = self.owner.answer(request)
         time.sleep(answer.delay_s)
         start, end, status = _range(request, answer)

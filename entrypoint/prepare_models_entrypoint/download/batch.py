@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
 import importlib
 import os
-import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypedDict, TypeVar
 
-from ..contract import downloads, event, external_data
+from ..contract import downloads, event, external_data, schema
 from ..contract.fetch import ExternalFile, FetchJob, FetchResult, Pins
 from ..contract.files import sha256_file
 from ..contract.source import Source
@@ -38,7 +36,7 @@ _EVERY_S = 0.1
 _LISTS_AT_ONCE = 8
 _WORTH_A_PROCESS = 32  # files to fetch
 _MOST_PROCESSES = 4
-_OBTAINED = "obtained"  # event of a fork: the number of an item, and the ``Fetched``, pickled
+_OBTAINED = "obtained"  # event of a fork; data: ``_Obtained``
 
 
 class _Item(NamedTuple):
@@ -49,6 +47,27 @@ class _Item(NamedTuple):
     name: str
     same: str
     remote: Optional[Remote] = None
+
+
+class _File(TypedDict):
+    """A file that was obtained. ``location``: of weights, as their model names them; None for the file of an item."""
+
+    source: str
+    location: Optional[str]
+    path: str
+    bytes: int
+    sha256: str
+    fresh: bool
+    promised: Optional[str]
+    licence: Optional[str]
+    revision: Optional[str]
+
+
+class _Obtained(TypedDict):
+    """One of an item's files: its weights come first, the file itself is the last."""
+
+    item: int
+    file: _File
 
 
 def fetch_all(job: FetchJob, events: Events) -> bool:
@@ -65,6 +84,7 @@ class _Many:
         self._good = True
         self._guard = threading.Lock()
         self._taken: Dict[Path, str] = {}
+        self._weights: Dict[int, List[_File]] = {}  # of items that forks have not finished
 
     def run(self) -> bool:
         if self._output is not None:
@@ -93,7 +113,8 @@ class _Many:
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
         """Have forks of this process obtain the files: Python uses one processor, which small files keep busy."""
-        access_of(self._job.network).web, importlib.import_module("tenacity")  # once for all of them
+        access_of(self._job.network).web.disconnect()
+        importlib.import_module("tenacity")  # once for all of them, as requests with the line before
         at_once = self._job.connections // processes
         shares = [range(first, len(items), processes) for first in range(processes)]
         works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
@@ -108,11 +129,8 @@ class _Many:
         self._events = Events(os.fdopen(reports, "w", buffering=1, encoding="utf-8"))
 
         def obtain(number: int) -> None:
-            fetched = self._obtained(items[number])
-            if fetched is not None:
-                self._events.emit(
-                    _OBTAINED, item=number, fetched=base64.b64encode(pickle.dumps(fetched)).decode("ascii")
-                )
+            for file in self._obtained(items[number]):
+                self._events.emit(_OBTAINED, **_Obtained(item=number, file=file))
 
         self._all(obtain, share, at_once)
         return 0
@@ -121,8 +139,11 @@ class _Many:
         """Finish what a fork obtained, and pass on what else it reports."""
         heard = event.Event.from_line(line.decode("utf-8"))
         if heard.kind == _OBTAINED:
-            fetched = pickle.loads(base64.b64decode(heard.data["fetched"]))  # noqa: S301  # from this program
-            self._arrived(items[heard.data["item"]], fetched)
+            found = schema.read(_Obtained, heard.data, heard.kind)
+            files = self._weights.setdefault(found["item"], [])
+            files.append(found["file"])
+            if found["file"]["location"] is None:
+                self._arrived(items[found["item"]], self._weights.pop(found["item"]))
         else:
             self._good = self._good and heard.kind != event.SOURCE_FINISHED
             self._events.emit(heard.kind, stage=heard.stage, **heard.data)
@@ -190,13 +211,13 @@ class _Many:
         return key, (max(0, promise.size - progress_of(self._store.parts / f"{key}.part")[0]), promise.size)
 
     def _one(self, item: _Item) -> None:
-        fetched = self._obtained(item)
-        if fetched is not None:
-            self._arrived(item, fetched)
+        files = self._obtained(item)
+        if files:
+            self._arrived(item, files)
 
-    def _obtained(self, item: _Item) -> Optional[Fetched]:
-        """Fetch a file, unless it is in its place; None if that fails, which is reported."""
-        fetched = None
+    def _obtained(self, item: _Item) -> List[_File]:
+        """Fetch a file with its weights, unless it is in its place; nothing if that fails, which is reported."""
+        files: List[_File] = []
         with self._reported(item.source):
             fetched = self._in_place(item) or fetch(
                 item.source.text,
@@ -210,15 +231,20 @@ class _Many:
                 pins=self._job.pins,
                 remote=item.remote,
             )
-        return fetched  # noqa: RET504  # it is still None after a failure
+            files += [_file(each.source, each.fetched, each.location) for each in fetched.external]
+            files.append(_file(item.source, fetched))
+        return files
 
-    def _arrived(self, item: _Item, fetched: Fetched) -> None:
+    def _arrived(self, item: _Item, files: Sequence[_File]) -> None:
         """Put a file and its weights in their places, and report them."""
         with self._reported(item.source):
-            for weights in fetched.external:
-                path = self._placed(weights.location, weights.fetched, stored=True)
-                self._finished(weights.source, weights.fetched, path)
-            self._finished(item.source, fetched, self._placed(item.name, fetched, stored=item.source.path is None))
+            named: List[ExternalFile] = []
+            for each in files:
+                source, location = Source.of(each["source"]), each["location"]
+                stored = location is not None or source.path is None
+                path = self._placed(location or item.name, each, stored=stored)
+                self._finished(source, each, path, [] if location else named)
+                named += [ExternalFile(source_id=source.id, location=location)] if location else []
 
     @contextlib.contextmanager
     def _reported(self, source: Source) -> Iterator[None]:
@@ -243,32 +269,25 @@ class _Many:
             return None  # its weights have to be in place, too
         return Fetched(target, target.stat().st_size, FileDigest(item.sha256), pinned=True, promised="manifest")
 
-    def _placed(self, name: str, fetched: Fetched, *, stored: bool) -> Path:
+    def _placed(self, name: str, file: _File, *, stored: bool) -> Path:
         """Put a file in its place in the output directory, unless another one took it in this call.
 
-        Args:
-            name: its path there; weights may have folders.
-            fetched: the file.
-            stored: whether it is in the store.
+        ``name``: its path there; weights may have folders. ``stored``: whether the file is in the store.
         """
         if self._output is None:
-            return fetched.path
+            return Path(file["path"])
         target = self._output / name
         with self._guard:
-            taken = self._taken.setdefault(target, fetched.digest.result())
-        if taken != fetched.digest.result():
+            taken = self._taken.setdefault(target, file["sha256"])
+        if taken != file["sha256"]:
             raise FetchError("output-name-taken", f"two different files would be {name} in {self._output}")
         if "/" in name:
             target.parent.mkdir(parents=True, exist_ok=True)
-        return deliver(fetched.path, target.parent, target.name, self._store, stored=stored)
+        return deliver(Path(file["path"]), target.parent, target.name, self._store, stored=stored)
 
-    def _finished(self, source: Source, fetched: Fetched, path: Path) -> None:
-        weights = [ExternalFile(source_id=each.source.id, location=each.location) for each in fetched.external]
-        self._emit(
-            source, "fetched" if fetched.fresh else "present", path=str(path), bytes=fetched.bytes,
-            sha256=fetched.digest.result(), promised=fetched.promised, licence=fetched.licence,
-            revision=fetched.revision, external_data=weights,
-        )  # fmt: skip
+    def _finished(self, source: Source, file: _File, path: Path, weights: List[ExternalFile]) -> None:
+        known = {key: file[key] for key in ("bytes", "sha256", "promised", "licence", "revision")}
+        self._emit(source, "fetched" if file["fresh"] else "present", path=str(path), external_data=weights, **known)
 
     def _failed(self, source: Source, error: StageError) -> None:
         self._good = False
@@ -279,6 +298,14 @@ class _Many:
         self._events.emit(
             event.SOURCE_FINISHED, stage="fetch", **{**dict.fromkeys(FetchResult.__annotations__), **result}
         )
+
+
+def _file(source: Source, fetched: Fetched, location: Optional[str] = None) -> _File:
+    return _File(
+        source=source.text, location=location, path=str(fetched.path), bytes=fetched.bytes,
+        sha256=fetched.digest.result(), fresh=fetched.fresh, promised=fetched.promised, licence=fetched.licence,
+        revision=fetched.revision,
+    )  # fmt: skip
 
 
 def _are_one_file(items: List[_Item]) -> bool:

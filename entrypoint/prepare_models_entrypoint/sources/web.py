@@ -70,6 +70,10 @@ class Web:
                     cookies.update(answer.cookies)
                 yield answer
 
+    def disconnect(self) -> None:
+        """Close idle connections: of forks, each needs its own."""
+        self._adapter.close()
+
     @staticmethod
     def cookies() -> RequestsCookieJar:
         """Return an empty jar: cookies belong to one download."""
