@@ -120,6 +120,15 @@ def pixels() -> onnx.ModelProto:
     return model(nodes, [value("image", TensorProto.UINT8, [1, 8, 8, 3])], outputs, constants)
 
 
+def wrapped() -> onnx.ModelProto:
+    """Numbers beyond 255 become bytes by way of int16, which int32 in its place would not wrap."""
+    nodes = [
+        node("Cast", ["x"], ["large"], to=TensorProto.INT16), node("Cast", ["large"], ["small"], to=TensorProto.UINT8),
+        node("Transpose", ["small"], ["turned"]), node("Cast", ["turned"], ["y"], to=FLOAT),
+    ]  # fmt: skip
+    return model(nodes, [value("x", FLOAT, [4, 4])], [value("y", FLOAT, [4, 4])], {})
+
+
 SAMPLES = {"min": "1x3x8x8", "opt": "1x3x16x16", "max": "2x3x16x24"}
 APART = {"a": {"min": "1x4", "opt": "1x4", "max": "4x4"}, "b": {"min": "1x4", "opt": "2x4", "max": "8x4"}}
 
@@ -180,6 +189,7 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str, str
     "varying dft": (dft, {"inputs": {"x": VARYING}}, "inputs-mismatch", "the model fixes 40", ""),
     "unknown constant": (static, {"onnx": {"constants": {"sr": 1}}}, "inputs-unknown", "'sr'", "own input"),
     "too few values": (resize, {"onnx": {"constants": {"sizes": [1, 3]}}}, "inputs-mismatch", "'sizes'", "give 4"),
+    "wrapped bytes": (wrapped, {}, "onnx-unsupported-operator", "", ""),
     "half a whole number": (axes, {"onnx": {"constants": {"axes": 0.5}}}, "inputs-mismatch", "'axes'", "int64"),
 }  # fmt: skip
 

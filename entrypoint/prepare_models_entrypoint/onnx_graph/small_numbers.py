@@ -11,9 +11,18 @@ from .names import Names
 from .operators import COMPARISONS, MOVES, named
 
 _SMALL = (TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
-_WIDER = (TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
+# Whole numbers that a Cast to a small type may wrap.
+_WRAPPED = (
+    TensorProto.INT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32, TensorProto.INT64,
+    TensorProto.UINT64,
+)  # fmt: skip
+_MOVES = MOVES - named("ScatterElements ScatterND TopK Unique Upsample")  # these may also add, compare or interpolate
 # Their results are the same in int32.
-_SAME = MOVES | COMPARISONS | named("ArgMax ArgMin Cast Constant ConstantOfShape Max Min ReduceMax ReduceMin Where")
+_SAME = (
+    _MOVES
+    | COMPARISONS
+    | named("ArgMax ArgMin Cast Constant ConstantOfShape Max Min ReduceMax ReduceMin TopK Unique Where")
+)
 
 
 def inside(model: ModelProto) -> List[str]:
@@ -32,15 +41,13 @@ def inside(model: ModelProto) -> List[str]:
 
 
 def _wraps(nodes: List[NodeProto], scope: types.Scope, small: Set[str]) -> bool:
-    """Return whether anything but an output is made of what a Cast from more bits may have cut."""
+    """Return whether anything but an output is made of what a Cast between whole numbers may have wrapped."""
     cut: Set[str] = set()
     for node in nodes:
-        if node.op_type == "Cast" and scope.get(node.input[0]) in _WIDER:
-            cut.update(node.output)
-        elif cut & set(node.input):
-            if node.op_type not in MOVES:
-                return True
-            cut.update(name for name in node.output if name in small)
+        if cut & set(node.input) and node.op_type not in _MOVES:
+            return True
+        if cut & set(node.input) or (node.op_type == "Cast" and scope.get(node.input[0]) in _WRAPPED):
+            cut.update(small & set(node.output))
     return False
 
 
