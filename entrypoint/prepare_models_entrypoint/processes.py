@@ -171,7 +171,7 @@ def supervise_forks(
         pipes: List[BinaryIO] = []
         try:
             for work in works:
-                child, pipe = _forked(work, log, children[0] if children else 0)
+                child, pipe = _forked(work, log, children[0] if children else 0, pipes)
                 children.append(child)
                 pipes.append(stack.enter_context(pipe))
         except BaseException:
@@ -180,15 +180,20 @@ def supervise_forks(
         return _attend(children, silence.lines(*pipes), on_line, timeout_s, strays, on_start=on_start)
 
 
-def _forked(work: Callable[[int], int], log: Optional[Path], group: int) -> Tuple[int, BinaryIO]:
-    """Start a work, and return its process id and what it reports. ``group``: process group to join; 0: a new one."""
+def _forked(
+    work: Callable[[int], int], log: Optional[Path], group: int, others: Sequence[BinaryIO]
+) -> Tuple[int, BinaryIO]:
+    """Start a work, and return its process id and what it reports.
+
+    ``group``: process group to join; 0: a new one. ``others``: what other works report, which this one must not read.
+    """
     reader, writer = os.pipe()
     with contextlib.ExitStack() as stack:
         pipe = stack.enter_context(os.fdopen(reader, "rb"))
         try:
             child = os.fork()
             if child == 0:
-                _serve(work, writer, log, group)
+                _serve(work, writer, log, group, [pipe, *others])
         finally:
             os.close(writer)
         with contextlib.suppress(OSError):
@@ -197,10 +202,14 @@ def _forked(work: Callable[[int], int], log: Optional[Path], group: int) -> Tupl
     return child, pipe
 
 
-def _serve(work: Callable[[int], int], writer: int, log: Optional[Path], group: int) -> NoReturn:
+def _serve(
+    work: Callable[[int], int], writer: int, log: Optional[Path], group: int, pipes: Sequence[BinaryIO]
+) -> NoReturn:
     """Do a forked child's work and end the process, whatever happens."""
     status = 1
     try:
+        for pipe in pipes:
+            pipe.close()
         with contextlib.suppress(OSError):
             os.setpgid(0, group)
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -57,6 +57,23 @@ def test_progress_comes_line_by_line_and_the_rest_goes_to_the_log(log: Path) -> 
     assert log.read_text() == "said\ncomplained\n"
 
 
+def pipes() -> set[str]:
+    links = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+    return {name for name in map(os.path.basename, links) if name.startswith("pipe:")}
+
+
+def test_works_that_run_together_have_no_pipe_but_their_own(log: Path) -> None:
+    lines: list[bytes] = []
+    before = pipes()
+
+    def tell(descriptor: int) -> int:
+        os.write(descriptor, f"{len(pipes() - before)}\n".encode())
+        return 0
+
+    supervise_forks([tell, tell, tell], log=log, on_line=lines.append, timeout_s=60)
+    assert lines == [b"1\n"] * 3
+
+
 def test_the_peak_memory_is_the_childs(log: Path) -> None:
     # Linux counts what this process had when it forked as the child's own, so the difference has to be a large one.
     small, _ = run("pass", log)

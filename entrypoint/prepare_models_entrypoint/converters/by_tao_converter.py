@@ -12,7 +12,7 @@ from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
-from . import options, program, trtexec
+from . import program, trtexec
 from .options import check_tao
 from .precision import Rule, judge_by_size, prove
 from .program import MASK
@@ -56,7 +56,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 def takes(builder: BuilderConfig) -> bool:
     """Return whether tao-converter has an option for each setting."""
     try:
-        options.check_tao(builder)
+        check_tao(builder)
     except ConvertError:
         return False
     return True
@@ -91,14 +91,14 @@ def command(
     argv += ["-c", cache] if cache else []
     argv += ["-e", engine]
     argv += ["-o", ",".join(model.outputs)] if model.outputs else []
-    options = {
+    chosen = {
         "-b": model.tao.batch,
         "-m": model.tao.max_batch,
         "-i": model.tao.input_order,
         **{row.option.tao: value for row, value in model.builder.chosen()},
     }
-    argv += [part for option, value in options.items() if type(value) in (int, str) for part in (option, str(value))]
-    return [*argv, *(option for option, value in options.items() if value is True), etlt]
+    argv += [part for option, value in chosen.items() if type(value) in (int, str) for part in (option, str(value))]
+    return [*argv, *(option for option, value in chosen.items() if value is True), etlt]
 
 
 def _check(model: ModelJob, cache: Optional[str]) -> None:

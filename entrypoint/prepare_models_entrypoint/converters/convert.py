@@ -150,9 +150,7 @@ def _climb(
     kills = _oom_kills()
     while True:
         try:
-            work_dir, limit_s = Path(request.work_dir), request.model.limit_s
-            begin = lambda: waits.append(on_start())  # noqa: E731  # shorter than a function, and used once
-            return (*_run(request, work_dir, limit_s, on_progress, begin), request.model)
+            return (*_run(request, on_progress, lambda: waits.append(on_start())), request.model)
         except ConvertError as error:
             if last is not None and error.code == "builder-option-unavailable":
                 raise last from None  # a step that this version doesn't know
@@ -222,10 +220,8 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
             plain.unlink()
 
 
-def _run(
-    request: BuildRequest, work_dir: Path, timeout_s: float, on_progress: OnProgress, on_start: Callable[[], object]
-) -> "tuple[BuildResult, Ended]":
-    log = work_dir / "build.log"
+def _run(request: BuildRequest, on_progress: OnProgress, on_start: Callable[[], object]) -> "tuple[BuildResult, Ended]":
+    log, timeout_s = Path(request.work_dir) / "build.log", request.model.limit_s
 
     def tell(silent_s: float) -> None:
         on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})

@@ -22,7 +22,6 @@ _ALWAYS: Tuple[Version, Optional[Version], str] = (_FIRST, None, "")
 # documented for 8.6 or 10 and its first version is an assumption; a trtexec without it says so, which is an error with
 # its own code.
 _TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
-    "onnx": (_FIRST, None, "published commands for 8.x"),
     "profile": ((8, 6), None, ""),
     "fp16": (_FIRST, (11, 0), "published commands for 8.x"),
     "int8": (_FIRST, (11, 0), "published commands for 8.x"),

@@ -148,12 +148,12 @@ class Evidence:
 def prove(
     requested: str, chosen: Rule, evidence: Optional[Evidence], *, allow_fallback: bool,
     calibration: Optional[Calibration] = None, kept: Sequence[KeptLayer] = (), computing: Sequence[KeptLayer] = (),
-    told: Tuple[str, str] = ("", ""),
+    addition: Tuple[str, str] = ("", ""),
 ) -> PrecisionProof:  # fmt: skip
     """Return what was asked for, what was delivered and how. Without evidence, only fp32 counts as delivered.
 
-    ``kept``: the layers that stay in fp32. ``computing``: those to name in an error, harmless ones included. ``told``:
-    what ``unfound`` adds to it.
+    ``kept``: the layers that stay in fp32. ``computing``: those to name in an error, harmless ones included.
+    ``addition``: what ``unfound`` adds to it.
 
     Raises:
         ConvertError: the engine did not get the precision asked for, and fallback is not allowed.
@@ -161,7 +161,7 @@ def prove(
     layers = dict(evidence.layers) if evidence else {}
     delivered = "fp32" if requested == "fp32" else None
     if evidence:
-        delivered = _delivered(requested, layers, computing or kept, told, allow_fallback=allow_fallback)
+        delivered = _delivered(requested, layers, computing or kept, addition, allow_fallback=allow_fallback)
     return PrecisionProof(
         requested=requested,
         delivered=delivered,
@@ -201,7 +201,12 @@ def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) 
 
 
 def _delivered(
-    requested: str, layers: Mapping[str, int], kept: Sequence[KeptLayer], told: Tuple[str, str], *, allow_fallback: bool
+    requested: str,
+    layers: Mapping[str, int],
+    kept: Sequence[KeptLayer],
+    addition: Tuple[str, str],
+    *,
+    allow_fallback: bool,
 ) -> str:
     best = next((name for name in ORDER if layers.get(name)), "fp32")
     if requested != "fp32" and layers.get(requested):
@@ -213,8 +218,8 @@ def _delivered(
     why = f"; these have to stay in fp32: {reasons}{', ...' if len(kept) > _NAMED else ''}" if kept else ""
     raise ConvertError(
         "precision-not-delivered",
-        f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}{told[0]}",
-        hint=told[1],
+        f"{requested} was requested, and no compute layer has it (compute layers: {text}){why}{addition[0]}",
+        hint=addition[1],
     )
 
 

@@ -1,4 +1,4 @@
-"""What a check reports about a parsed model before anything is built: layers, limits of consumers, memory, disk."""
+"""What is checked and reported before a build: memory, disk, limits of consumers, the network against the manifest."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
+from ..contract.codec import ContractError
+from ..contract.deployment import RosConfig
 from ..contract.job import ModelJob
-from ..contract.report import Binding, WarningInfo
+from ..contract.report import Binding, TensorNames, WarningInfo
 from ..errors import ConvertError
 from .profiles import DYNAMIC
 from .request import Preflight
 
 if TYPE_CHECKING:
     from .backend import Network
-
-from ..contract.codec import ContractError
-from ..contract.deployment import RosConfig
-from ..contract.report import TensorNames
 
 # Measured with TensorRT-RTX on eight networks: resident memory is 110 MB and 3.5 to 5.4 times the weights.
 _BASE_BYTES = 110_000_000

@@ -119,8 +119,6 @@ def _onnx(file: Path, *, layers: bool, weights: bool) -> Document:
     def read(tell: Tell) -> None:
         _check_onnx(file)
         try:
-            import onnx  # noqa: F401  # first, so that it is what the message names
-
             from . import onnx_model
         except ImportError as error:
             raise missing(InspectError, "reading ONNX", "inspect", error) from error

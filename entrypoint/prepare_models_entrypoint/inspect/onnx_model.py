@@ -9,17 +9,9 @@ import collections
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple, Union
 
+import onnx.shape_inference
 from google.protobuf.message import DecodeError
-from onnx import (
-    GraphProto,
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    TensorShapeProto,
-    TypeProto,
-    ValueInfoProto,
-    shape_inference,
-)
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto
 
 from ..contract import external_data
 from ..contract.external_errors import ExternalDataError
@@ -205,7 +197,7 @@ def _infer(model: ModelProto, io: List[Document]) -> Optional[str]:
                 tensor.ClearField(field)
     try:
         with third_party():
-            inferred = shape_inference.infer_shapes(model, data_prop=True)
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except ThirdPartyError as error:
         return f"outputs without a shape can't be inferred: {error}"
     found = {value.name: _typed(value.type) for value in inferred.graph.output}

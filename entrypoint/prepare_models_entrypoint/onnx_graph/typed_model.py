@@ -77,7 +77,7 @@ class TypedModel:
         proven = prove(
             job.precision, rule, self.evidence, allow_fallback=job.allow_fallback, calibration=self.calibration,
             kept=kept, computing=[layer for layer in layers if layer["op_type"] in graph.COMPUTE] or kept or layers,
-            told=unfound(search, job.judged) if job.precision in ("fp16", "bf16") else ("", ""),
+            addition=unfound(search, job.judged) if job.precision in ("fp16", "bf16") else ("", ""),
         )  # fmt: skip
         proven["kept_harmless"] = sum(node.harmless for node in self.kept)
         return proven

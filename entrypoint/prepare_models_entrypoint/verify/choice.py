@@ -42,11 +42,12 @@ def choose(
         rows.append(chooser.weigh(precision))
         if rows[-1]["verdict"] == "chosen":
             chosen = precision
-    keep = chooser.findings.keep if chosen != "fp32" and chooser.findings is not None else {}
+    found = chooser.findings if chosen != "fp32" and chooser.findings is not None else Findings({}, None)
     warnings = [] if chooser.given.asked or chooser.given.real else [_on_random(chosen)]
     return replace(job, precision=chosen), Findings(
-        keep, chooser.described, runs=chooser.watched.runs, warnings=warnings, choices=rows
-    )
+        found.keep, chooser.described, runs=chooser.watched.runs, search=found.search, share=found.share,
+        warnings=warnings, choices=rows,
+    )  # fmt: skip
 
 
 def _on_random(chosen: str) -> WarningInfo:

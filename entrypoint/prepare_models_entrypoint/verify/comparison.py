@@ -42,18 +42,9 @@ def verify(
 
     Returns the result, and the peak memory in bytes of the process that compared.
 
-    Args:
-        model: the model's settings.
-        source: the fetched model file.
-        plan: the engine.
-        means: how the engine got its precision.
-        findings: what samples showed when it was built.
-        runtime: backend and GPU of this environment.
-        work_dir: private directory for intermediate files.
-        cache_file: the calibration cache.
-        timing_dir: where the locks of GPUs are kept.
-        rescued: whether the model was rewritten so that it can be built.
-        own: whether the engine was built here: code inside a foreign one is never run.
+    means: how the engine got its precision. findings: what samples showed when it was built. work_dir: private
+    directory for intermediate files. timing_dir: where the locks of GPUs are kept. rescued: whether the model was
+    rewritten so that it can be built. own: whether the engine was built here: code inside a foreign one is never run.
 
     Raises:
         VerifyError: nothing could be compared: a module, an operator or a usable sample is missing.
