@@ -321,9 +321,9 @@ class _Run:
             )
 
     def _fingerprint(self, fetched: Dict[str, Fetched]) -> "list[tuple[int, ...]]":
-        """Return the states of the files whose digests are part of the identity, which is computed after the build."""
+        """Return the states of the existing files whose digests are part of the identity, computed after the build."""
         own = [*external_data.files(fetched["model"].path), *samples_of(self.model)[0]]
-        states = (os.stat(str(file)) for file in (*(each.path for each in fetched.values()), *own))
+        states = map(os.stat, filter(os.path.exists, map(str, (*(each.path for each in fetched.values()), *own))))
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
     def _refuse_change(self, fetched: Dict[str, Fetched], before: "list[tuple[int, ...]]") -> None:
