@@ -28,6 +28,9 @@ from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
 if TYPE_CHECKING:
     from ..executors.executor import Executor
 
+PLAN = Path(companions.PLAN)
+_LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
+
 
 class SourceMissingError(Exception):
     """A local source doesn't exist."""
@@ -133,10 +136,6 @@ def _is_newer(changed: float, record: ModelReport) -> bool:
     """Return whether an archive was put in place, or modified, after the engine was built."""
     engine = record["engine"]
     return engine is None or changed > Path(engine["path"]).stat().st_mtime
-
-
-PLAN = Path(companions.PLAN)
-_LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
 
 
 class _Finding(Value):
