@@ -128,8 +128,9 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
 
 
 def changed_at(source: Source) -> float:
-    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; else 0."""
-    return source.outer.path.stat().st_ctime if source.outer.path else 0.0
+    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; 0 without one."""
+    path = source.outer.path
+    return path.stat().st_ctime if path is not None and path.exists() else 0.0
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:
