@@ -44,11 +44,11 @@ class FarmOptions(Value):
             UsageError: it is not one, or leaves this machine without TLS, or the files of TLS are incomplete.
         """
         address = self.scheduler or ""
-        parts = urlsplit(address)
         try:
+            parts = urlsplit(address)
             complete = parts.scheme in ("tcp", "tls") and parts.hostname and parts.port
         except ValueError:
-            complete = None
+            parts, complete = urlsplit(""), None
         if not complete:
             raise UsageError(f"{address!r} is not the address of a scheduler", hint=f"give --scheduler {_FARM_ADDRESS}")
         files = [self.tls_ca, self.tls_cert, self.tls_key]

@@ -147,9 +147,17 @@ def test_an_engine_in_a_strangers_models_directory_serves_no_other(place: Workpl
     record["engine"].update(sha256=digests["other"], bytes=(folder / "1/model.plan").stat().st_size)
     (folder / "report.json").write_text(json.dumps(record))
     (folder / "config.pbtxt").unlink()
-    shutil.rmtree(place.cache_dir)
+    for stored in (place.cache_dir / "engines").glob("[0-9a-f]*"):  # whose turns are still remembered
+        shutil.rmtree(stored)
     place.write({"name": "model", "source": "model.onnx"})
     assert place.run().model("model")["engine"]["sha256"] == digests["other"], "not defended: it says it was built here"
+    (folder / "config.pbtxt").unlink()
+    provisioned = place.call(
+        "provision", str(place.manifest), "--models-dir", str(place.models_dir), "--executor", "local"
+    )
+    assert provisioned.status == 0, provisioned.stderr
+    assert json.loads((folder / "report.json").read_text())["engine"]["sha256"] == digests["other"], "nor here"
+    assert list(place.models_dir.rglob("*partial*")) == []
     shutil.rmtree(place.models_dir)
     elsewhere = place.run().model("model")
     assert (elsewhere["status"], elsewhere["engine"]["sha256"]) == ("built", digests["model"])

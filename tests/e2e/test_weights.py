@@ -136,6 +136,8 @@ def test_an_archive_with_other_weights_beside_a_pinned_model(place: Workplace) -
     second = place.run().model("net")
     assert (second["status"], second["error"]) == ("built", None)
     assert second["engine"]["sha256"] != first["engine"]["sha256"]
+    (place.folder / "a.tar.gz").unlink()
+    assert "up-to-date" in planned(place), "an engine does not need its pinned source"
 
 
 LONG = "w" * 130 + ".bin"  # its length takes two bytes in the file

@@ -126,6 +126,7 @@ def test_the_source_changed(built: Place) -> None:
 def test_the_source_is_gone(built: Place) -> None:
     Path(built.spec.source).unlink()
     assert built.decide() == ("rebuild", "the source is missing")
+    assert built.decide(sha256=digest(b"model")) == REUSED, "which bytes are wanted is known without it"
 
 
 def test_another_file_of_the_same_bytes_is_the_same_model(built: Place, tmp_path: Path) -> None:

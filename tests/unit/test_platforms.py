@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import itertools
 import tarfile
+from pathlib import Path
 
 import pytest
 
+import prepare_models_entrypoint
 from prepare_models.docker import images
 from prepare_models.errors import HostError, UsageError
 from prepare_models.machine import platforms
@@ -119,7 +121,10 @@ def test_context_is_complete_and_the_same_every_time() -> None:
     assert first.getvalue() == second.getvalue()
     with tarfile.open(fileobj=first) as archive:
         names = archive.getnames()
-    assert "entrypoint/prepare_models_entrypoint/__main__.py" in names
+    place = Path(prepare_models_entrypoint.__path__[0])
+    read = [file for file in place.rglob("*") if file.suffix in (".py", ".json", ".template")]
+    assert "launch.template" in {file.name for file in read}
+    assert {f"entrypoint/{file.relative_to(place.parent)}" for file in read} <= set(names)
     assert "docker/rtx.Dockerfile" in names
     assert "docker/requirements/rtx.txt" in names
     assert not [name for name in names if "__pycache__" in name]

@@ -24,7 +24,8 @@ import sys
 from pathlib import Path
 from prepare_models.store.local import open_store
 
-with open_store().turn(sys.argv[1], Path(sys.argv[2]), on_wait=print, stopped=lambda: False):
+with open_store().turn(sys.argv[1], Path(sys.argv[2]), on_wait=print, stopped=lambda: False) as turn:
+    turn.begin()
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -162,9 +163,10 @@ def test_one_process_at_a_time_has_a_turn_and_a_dead_one_has_it_no_more(tmp_path
         with store.turn(key, tmp_path, on_wait=kill, stopped=lambda: False) as turn:
             assert owners == [str(other.pid)]
             assert turn.waited
-            assert turn.last_place == place
+            assert (turn.last_place, turn.last_began) == (place, ""), "it was killed while it built"
+            turn.begin()
     with store.turn(key, tmp_path, on_wait=kill, stopped=lambda: False) as turn:
-        assert not turn.waited
+        assert (turn.waited, turn.last_place, turn.last_began) == (False, tmp_path, None)
 
 
 def test_digests_follow_the_bytes_whatever_the_times_say(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def test_workers_of_a_class_that_would_build_different_engines_are_refused() -> 
         runtime_of("orin", [member("a", ORIN), member("b", newer)])
 
 
-@pytest.mark.parametrize("scheduler", ["build:8786", "tcp://build", "http://127.0.0.1:1", "tcp://127.0.0.1:x", ""])
+@pytest.mark.parametrize(
+    "scheduler", ["build:8786", "tcp://build", "http://127.0.0.1:1", "tcp://127.0.0.1:x", "tcp://[::1:1", ""]
+)
 def test_what_is_not_an_address_is_refused(scheduler: str) -> None:
     with pytest.raises(errors.UsageError, match="not the address of a scheduler"):
         FarmOptions(scheduler).address()

@@ -52,7 +52,7 @@ def context(*, tao_converter: Path | None = None, ca: Path | None = None) -> io.
 
 def _files(tao_converter: Path | None, ca: Path | None) -> dict[str, Path]:
     entrypoint = Path(sys.modules[_ENTRYPOINT].__path__[0])
-    code = [file for pattern in ("*.py", "*.json") for file in entrypoint.rglob(pattern)]
+    code = [file for file in entrypoint.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in code}
     directory = docker_directory()
     files.update({f"docker/{file.name}": file for file in directory.glob("*.Dockerfile")})

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import downloads
 from prepare_models_entrypoint.contract.fetch import FetchJob
@@ -29,10 +28,6 @@ from ..support.paths import contents_dir
 from .executor import Downloader, Transport
 from .site import Site, secret_file
 from .work import CONTAINER, Lines, OnEvent, Outcome, Step, Work
-
-if TYPE_CHECKING:
-    from .work import Step, Work
-
 
 MODEL_LABEL = f"{LABEL}.model"
 INSIDE = "/run/prepare-models"

@@ -28,7 +28,12 @@ from ..support.paths import contents_dir
 if TYPE_CHECKING:
     from ..manifest.model import ModelSpec
 
+CONTAINER = "container"
+OnEvent = Callable[[Event], None]
+
 _KILLED = (137, 143)
+_TAIL_LINES = 8
+_TELL_EACH_S = 0.2
 
 
 class Outcome(Value):
@@ -75,17 +80,8 @@ class Outcome(Value):
         return f"the limit was {limit} MiB: raise --memory, {less}" if limit else f"{less}, add memory or swap"
 
 
-CONTAINER = "container"
-
-
 def _error(code: str, message: str, hint: str) -> ErrorInfo:
     return ErrorInfo(code=code, stage=None, message=message, hint=hint, retryable=True)
-
-
-OnEvent = Callable[[Event], None]
-
-_TAIL_LINES = 8
-_TELL_EACH_S = 0.2
 
 
 class Work(Value):

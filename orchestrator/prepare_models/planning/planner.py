@@ -28,6 +28,9 @@ from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
 if TYPE_CHECKING:
     from ..executors.executor import Executor
 
+PLAN = Path(companions.PLAN)
+_LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
+
 
 class SourceMissingError(Exception):
     """A local source doesn't exist."""
@@ -125,18 +128,15 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
 
 
 def changed_at(source: Source) -> float:
-    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; else 0."""
-    return source.outer.path.stat().st_ctime if source.outer.path else 0.0
+    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; 0 without one."""
+    path = source.outer.path
+    return path.stat().st_ctime if path is not None and path.exists() else 0.0
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:
     """Return whether an archive was put in place, or modified, after the engine was built."""
     engine = record["engine"]
     return engine is None or changed > Path(engine["path"]).stat().st_mtime
-
-
-PLAN = Path(companions.PLAN)
-_LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
 
 
 class _Finding(Value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import time
@@ -11,7 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from prepare_models_entrypoint.contract import companions
+from prepare_models_entrypoint.contract.files import write_atomic
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
+from prepare_models_entrypoint.contract.shared_files import share_file
 from prepare_models_entrypoint.contract.values import Value
 from prepare_models_entrypoint.contract.workspace import work_dir
 
@@ -25,8 +29,7 @@ from ..running.progress import Observer
 from ..running.publishing import Publisher
 from ..running.selection import Chosen
 from ..running.writer_lock import model_lock
-from ..store import CALIBRATION, restore
-from ..store import PLAN as STORED_PLAN
+from ..store import restore
 from ..store.local import Entry, open_store
 from ..support import paths
 from ..support.file_digests import open_digests
@@ -155,7 +158,7 @@ class _Provisioning(Value):
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
         """Run models in a separate directory, and return those that have engines."""
-        self._offer(models)
+        self._bring(models)
         self.told.phase([model.spec.name for model in models], status.RUN)
         aside = replace(self.settings.run, models_dir=self.staging)
         runner.get_ready(aside)
@@ -166,16 +169,21 @@ class _Provisioning(Value):
         failed = {each["name"] for each in report["models"] if each["engine"] is None}
         return [model for model in models if model.spec.name not in failed]
 
-    def _offer(self, models: Sequence[PlannedModel]) -> None:
-        """Add to the store engines that are already here, in a release or in place, and are wanted again."""
+    def _bring(self, models: Sequence[PlannedModel]) -> None:
+        """Put engines that are already here, in a release or in place, and are wanted again where the run finds them.
+
+        Not into the store: it serves other directories, too, and a record here may be a stranger's.
+        """
         store = open_store(open_digests())
         for model in models:
-            releases = self._releases(model.spec.name)
-            for folder in (releases.folder, *map(releases.path, releases.numbers())):
-                record = read_record(folder)
-                if record is not None and record["build_key"] == model.turn and not store.has(model.turn):
-                    with store.turn(model.turn, folder):
-                        restore.keep(store, record, folder)
+            releases, staged = self._releases(model.spec.name), self.staging / model.spec.name
+            folders = (releases.folder, *map(releases.path, releases.numbers()))
+            for folder in folders if not store.has(model.turn) else ():
+                entry = restore.found_in(folder, model.turn, store)
+                if entry is not None:
+                    with contextlib.suppress(OSError):  # such as a full disk: the run says what it needs
+                        _copy(entry, folder, staged)
+                    break
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
         """Yield the models whose engines pass verification, and the rules of the named consumers."""
@@ -223,7 +231,7 @@ class _Provisioning(Value):
             return
         with self._lock(releases):
             before = self._first(releases)
-            entry = Entry(record["build_key"] or "", _files(staged), record, 0, 0.0)
+            entry = Entry(record["build_key"] or "", restore.files_in(staged), record, 0, 0.0)
             report = ModelReport(**{**restore.as_of(entry, model), "status": record["status"]})
             number = releases.add(report, entry.files, self.publisher)
             if self.settings.health is not None:
@@ -243,7 +251,7 @@ class _Provisioning(Value):
     def _adopt(self, releases: Releases) -> None:
         record = read_record(releases.folder)
         if record is not None:
-            number = releases.add(record, _files(releases.folder), self.publisher)
+            number = releases.add(record, restore.files_in(releases.folder), self.publisher)
             releases.keep_signature(number)
             releases.switch(number)
             self._note(ledger.ADOPTED, releases, None, "run built it in place")
@@ -301,10 +309,12 @@ class _Provisioning(Value):
         )
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Return the files of a build in a model's directory, by their names in the store."""
-    files = {STORED_PLAN: folder / PLAN, CALIBRATION: folder / CALIBRATION}
-    return {name: file for name, file in files.items() if file.is_file()}
+def _copy(entry: Entry, folder: Path, target: Path) -> None:
+    """Put an engine with its record into another model directory."""
+    (target / PLAN).parent.mkdir(parents=True)
+    for file in entry.files.values():
+        share_file(file, target / file.relative_to(folder), link=True)
+    write_atomic(target / companions.REPORT, json.dumps(entry.record).encode("ascii"))
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:

@@ -16,7 +16,6 @@ from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPE
 from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
 from ..errors import SharedStoreError
-from ..planning.planned import PlannedModel
 from ..support.display import display
 from ..support.paths import first_time
 from ..support.terminal import is_live, one_line
@@ -27,7 +26,14 @@ if TYPE_CHECKING:
 
     from ..planning.planned import PlannedModel
 
+OnEvent = Callable[[Event], None]
 
+PLANNED = "planned"  # data: action and reason, as in a plan
+WAITING = "waiting"  # data: the process that works on the model
+PHASE = "phase"  # of a provisioning; data: phase, one of ``provisioning.status_document.PHASES``
+FINISHED = "finished"  # data: the ModelReport
+
+_FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # about one process of the entrypoint; a model may need several
 _HEARTBEAT_S = 60
 
 
@@ -226,15 +232,6 @@ def amount(event: Event) -> str:
     if phase == events.SILENT:
         return f"no progress for {done} s; the build is stopped {total} s after it began"
     return str(phase)
-
-
-OnEvent = Callable[[Event], None]
-
-PLANNED = "planned"  # data: action and reason, as in a plan
-WAITING = "waiting"  # data: the process that works on the model
-PHASE = "phase"  # of a provisioning; data: phase, one of ``provisioning.status_document.PHASES``
-FINISHED = "finished"  # data: the ModelReport
-_FRAME = (OPENED, CLOSED, MODEL_FINISHED)  # about one process of the entrypoint; a model may need several
 
 
 class Events(Observer):

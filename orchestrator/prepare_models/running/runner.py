@@ -264,7 +264,7 @@ class Run:
         for material in report["materials"]:
             source = Source.of(material["source"])
             if source.path is None:
-                with contextlib.suppress(OSError):  # the archive may be on a farm's workers only, or gone by now
+                with contextlib.suppress(OSError):  # an archive may go at any moment
                     changed = changed_at(source)
                     if changed < began:  # else the build may have read the archive that was there before
                         self._digests.note_source(material["source_id"], material["sha256"], since=changed)

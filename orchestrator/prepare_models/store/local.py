@@ -61,8 +61,8 @@ class Entry(Value):
 class Turn(Value):
     """The right to build an engine.
 
-    waited: whether another process had it first. last_place: its place. last_began: digest of the record that was there
-    when it began to build, None if it did not. begin: to be called by who begins to build.
+    waited: whether another process had it first. last_place: its place. last_began: if it was killed while it built,
+    digest of the record that was there when it began. begin: to be called before a build.
     """
 
     waited: bool
@@ -193,6 +193,8 @@ class Store:
                 lock.waited, Path(last_place) if last_place else None, record if began else None,
                 lambda: lock.note(f"{owner}\0{record_digest(place)}"),
             )  # fmt: skip
+            with contextlib.suppress(OSError):  # what has ended is in the store, or stays where it is
+                lock.note(owner)
 
     def _entry(self, key: str) -> Entry | None:
         folder = self.root / key

@@ -35,7 +35,7 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
         record = read_record(place)
         if record is not None and record["build_key"] == planned.turn and keep(store, record, place):
             entry = store.find(planned.turn)
-    entry = entry or _found_there(store, planned)
+    entry = entry or found_in(planned.output_dir, planned.turn, store)
     try:
         usable = (
             entry is not None
@@ -48,16 +48,17 @@ def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
     return entry if usable else None  # a build will report what is wrong
 
 
-def _found_there(store: Store, planned: PlannedModel) -> Entry | None:
-    """Return the engine in a model's directory, if it is the one that the model needs."""
-    record, files = read_record(planned.output_dir), _files(planned.output_dir)
+def found_in(folder: Path, key: str, store: Store) -> Entry | None:
+    """Return the engine in a model's directory, if its record says that it is the one with a build key."""
+    record, files = read_record(folder), files_in(folder)
     if record is None or STORED_PLAN not in files:
         return None
-    entry = Entry(planned.turn, files, record, 0, 0.0)
+    entry = Entry(key, files, record, 0, 0.0)
     return entry if store.problem(entry) is None else None
 
 
-def _files(output_dir: Path) -> dict[str, Path]:
+def files_in(output_dir: Path) -> dict[str, Path]:
+    """Return the files of a build in a model's directory, by their names in the store."""
     files = {STORED_PLAN: output_dir / companions.PLAN, CALIBRATION: output_dir / CALIBRATION}
     return {name: file for name, file in files.items() if file.is_file()}
 
@@ -67,7 +68,7 @@ def keep(store: Store, record: ModelReport, output_dir: Path) -> bool:
     if untrusted(record) is not None:
         return False
     try:
-        store.put(record, _files(output_dir))
+        store.put(record, files_in(output_dir))
     except (OSError, *EDITED):
         return False
     return True
