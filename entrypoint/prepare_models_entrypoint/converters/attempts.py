@@ -161,7 +161,7 @@ def _in_fp32(findings: Optional[Findings]) -> Optional[Findings]:
         else row
         for row in findings.choices
     ]
-    return dataclasses.replace(findings, keep={}, choices=rows)
+    return dataclasses.replace(findings, keep={}, choices=rows, search=None, share=None)
 
 
 def best(attempt: Attempt, blank: BuildResult) -> BuildResult:
