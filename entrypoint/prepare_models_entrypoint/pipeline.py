@@ -260,7 +260,7 @@ class _Run:
             self.report["verification"] = verification
             searched = model.precision in ("fp16", "bf16")  # int8 has the result, and errors of its own
             search = self.report["precision_proof"]["search"] if searched else None
-            error = refusal(verification, model.precision, search)
+            error = refusal(verification, model, search)
             if error is not None:
                 raise error
         if verification["verdict"] == "not-compared":

@@ -15,7 +15,7 @@ from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.precision import Means
 from ..contract.report import ErrorInfo, PrecisionSearch
-from ..contract.verification import VerifyConfig, multiplies_in_tf32
+from ..contract.verification import multiplies_in_tf32
 from ..converters.convert import plain_model
 from ..converters.precision import unfound
 from ..errors import VerifyError, reported
@@ -90,12 +90,11 @@ def verify(
 
 
 def refusal(
-    verification: Verification, precision: str, search: Optional[PrecisionSearch] = None
+    verification: Verification, model: ModelJob, search: Optional[PrecisionSearch] = None
 ) -> Optional[VerifyError]:
     """Return the error of a failed verification, with every number that missed its threshold.
 
-    precision: the model's. search: how the search for layers that have to stay in fp32 ended, if the model was
-    rewritten with its result.
+    ``search``: how the search for layers that have to stay in fp32 ended, if the model was rewritten with its result.
     """
     if verification["verdict"] != "failed":
         return None
@@ -103,14 +102,14 @@ def refusal(
     if verification["origin"] is not None:
         problems.append(verification["origin"])
     text = "; ".join(problems)
-    config = VerifyConfig.from_dict(verification["settings"])
-    why, hint = unfound(search, config)
-    higher = "use a higher precision, spare sensitive layers with keep_fp32:"
-    better = "add builder: {tf32: false} if it isn't there" if precision == "fp32" else higher
+    why, hint = unfound(search, model.judged)
+    better = "use a higher precision, spare sensitive layers with keep_fp32:, or "
+    if model.precision == "fp32":
+        better = "" if model.builder.tf32 is False else "add builder: {tf32: false}, or "
     return VerifyError(
         FAR_OFF,
         f"{text}. {verification['statement']}{why}",
         hint=hint
-        or f"{better}, or set wider thresholds under verify: if such outputs will do; a calibration cache must be this "
+        or f"{better}set wider thresholds under verify: if such outputs will do; a calibration cache must be this "
         "model's, and samples preprocessed as it expects",
     )
