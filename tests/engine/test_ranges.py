@@ -33,8 +33,8 @@ def job(source: Path, verify: VerifyConfig | None, **more: Any) -> ModelJob:
 def verified(source: Path, verify: VerifyConfig, findings: Findings | None, tmp_path: Path) -> Any:
     request = {
         "model": job(source, verify).to_dict(), "source": str(source), "plan": "", "work_dir": str(tmp_path),
-        "cache_file": None, "backend": None, "gpu": None, "no_gpu": "none", "tf32": False, "by_flags": False, "rescued": False,
-        "findings": findings.to_dict() if findings else None,
+        "cache_file": None, "backend": None, "gpu": None, "no_gpu": "none", "tf32": False, "by_flags": False,
+        "rescued": False, "findings": findings.to_dict() if findings else None,
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
 

@@ -146,8 +146,8 @@ def requested(tmp_path: Path, source: Path, *, no_gpu: str | None, precision: st
     )  # fmt: skip
     request = {
         "model": model.to_dict(), "source": str(source), "plan": "model.plan", "work_dir": str(tmp_path),
-        "cache_file": None, "module": "tensorrt_rtx", "gpu": "GPU double", "no_gpu": no_gpu, "tf32": False, "by_flags": False,
-        "findings": None, "rescued": False, "own": True, "timing_dir": str(tmp_path / "timing"),
+        "cache_file": None, "module": "tensorrt_rtx", "gpu": "GPU double", "no_gpu": no_gpu, "tf32": False,
+        "by_flags": False, "findings": None, "rescued": False, "own": True, "timing_dir": str(tmp_path / "timing"),
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
 
