@@ -34,7 +34,7 @@ def verified(source: Path, verify: VerifyConfig, findings: Findings | None, tmp_
     request = {
         "model": job(source, verify).to_dict(), "source": str(source), "plan": "", "work_dir": str(tmp_path),
         "cache_file": None, "backend": None, "gpu": None, "no_gpu": "none", "tf32": False, "by_flags": False,
-        "findings": findings.to_dict() if findings else None, "rescued": False,
+        "rescued": False, "findings": findings.to_dict() if findings else None,
     }  # fmt: skip
     return json.loads(json.dumps(worker.Comparison(request).verification()))
 
