@@ -204,11 +204,16 @@ class _Search:
         quick = int(_QUICK_VALUES / max(1.0, self._samples.values) / len(names))
         wanted = max(_FEWEST_TRIED, min(_MOST_TRIED, quick))
         tried = max(1, min(wanted, len(on.feeds), runs // len(names)))
+        unseen = self._stages[-1]  # among its samples is the one that makes the range
+        all_run = len(unseen.feeds) * len(self._chosen.exceeded) <= runs
+        exceeding = len(unseen.feeds) if all_run else tried
 
         def moved(group: Sequence[str]) -> float:
-            forms = (False, True) if self._chosen.exceeded.intersection(group) else (False,)
-            found = [self._chosen.run(on.feeds[:tried], group, unseen=unseen) for unseen in forms]
-            return max(self._moved(on.right[:tried], outputs) for outputs in found)
+            found = self._moved(on.right[:tried], self._chosen.run(on.feeds[:tried], group))
+            if self._chosen.exceeded.intersection(group):
+                outputs = self._chosen.run(unseen.feeds[:exceeding], group, unseen=True)
+                found = max(found, self._moved(unseen.right[:exceeding], outputs))
+            return found
 
         return bisection.alone(names, runs, moved)
 
