@@ -15,12 +15,17 @@ class Cable:
         self._server = socket.create_server((address, 0))
         self.port: int = self._server.getsockname()[1]
         self._open: list[socket.socket] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Cable:  # noqa: PYI034  # Self came with Python 3.11
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # closing alone would not end accept
+        self._accepting.join()
+        self.break_()
         for each in (self._server, *self._open):
             each.close()
 
@@ -38,8 +43,9 @@ class Cable:
         with contextlib.suppress(OSError):
             while True:
                 near = self._server.accept()[0]
+                self._open.append(near)
                 far = socket.create_connection(self._to)
-                self._open += [near, far]
+                self._open.append(far)
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=self._forward, args=pair, daemon=True).start()
 
