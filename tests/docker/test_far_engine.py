@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker.errors
 import numpy as np
 import onnx
 import pytest
@@ -140,7 +141,8 @@ def code_after(daemon: Daemon, image: str, monkeypatch: pytest.MonkeyPatch) -> I
         yield code
         gc.collect()
     for left in daemon.ours():
-        left.remove(force=True, v=True)
+        with contextlib.suppress(docker.errors.APIError):  # the daemon may be removing it already
+            left.remove(force=True, v=True)
 
 
 def test_a_line_that_is_cut_is_found_out(code_after: CodeAfter, daemon: Daemon) -> None:
