@@ -101,7 +101,7 @@ class Thresholds(Record):
         return {name: getattr(self, name) for name in METRICS}
 
 
-TF32 = "tf32"  # what TensorRT makes of fp32 unless told otherwise: factors of products have fp16's ten bits
+TF32 = "tf32"  # what TensorRT makes of fp32 by default: factors of products have fp16's ten bits
 _FIRST_WITH_TF32 = 8  # major compute capability
 
 # Used if the manifest sets no thresholds, by the precision that was asked for. These apply argmax only to whole

@@ -108,7 +108,10 @@ def _fields() -> dict[str, dict[str, Schema]]:
     """Return what ``fields.json`` says about the fields of each type, as parts of a schema."""
     text = Path(__file__).with_name("fields.json").read_text(encoding="utf-8")
     return {
-        kind: {name: _about(told) if isinstance(told, str) else _filled_in(told) for name, told in fields.items()}
+        kind: {
+            name: _about(meaning) if isinstance(meaning, str) else _filled_in(meaning)
+            for name, meaning in fields.items()
+        }
         for kind, fields in json.loads(text).items()
     }
 

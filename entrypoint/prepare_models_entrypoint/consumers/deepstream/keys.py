@@ -81,8 +81,8 @@ def keys(release: str) -> Mapping[str, Mapping[str, Key]]:
     """Return the keys of each group in a release; ``class-attrs-`` covers the groups of all classes."""
     raw = json.loads((_FOLDER / f"{release}.json").read_text(encoding="utf-8"))
     return {
-        group: {name: Key(**{**entry, "values": tuple(entry.get("values", ()))}) for name, entry in told.items()}
-        for group, told in raw["groups"].items()
+        group: {name: Key(**{**entry, "values": tuple(entry.get("values", ()))}) for name, entry in listed.items()}
+        for group, listed in raw["groups"].items()
     }
 
 
@@ -120,14 +120,14 @@ def split(text: str) -> List[str]:
 def problems(file: KeyFile, release: str) -> Iterator[str]:
     """Yield keys that nvinfer doesn't know, and values that it refuses."""
     known = keys(release)
-    for group, told in file.groups.items():
+    for group, given in file.groups.items():
         if group == _CUSTOM:
             continue
         declared = known.get(CLASS if group.startswith(CLASS) else group)
         if declared is None:
             yield f"nvinfer reads no group [{group}]"
             continue
-        for key, value in told.items():
+        for key, value in given.items():
             if key not in declared:
                 meant = near(key, declared)
                 yield f"{key} is not a key of nvinfer" + (f"; did you mean {meant[0]}?" if meant else "")

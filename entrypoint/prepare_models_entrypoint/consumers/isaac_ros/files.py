@@ -48,8 +48,10 @@ def nodes(report: ModelReport, deploy_dir: str, release: Release) -> "Dict[str, 
     }
     values = {TENSOR_RT: tensor_rt, TRITON: served}
     return {
-        node: {key: value for key, value in told.items() if value is not None and key in release.nodes[node].parameters}
-        for node, told in values.items()
+        node: {
+            key: value for key, value in given.items() if value is not None and key in release.nodes[node].parameters
+        }
+        for node, given in values.items()
     }
 
 
@@ -80,6 +82,6 @@ def parameters(report: ModelReport, deploy_dir: str, release: Release) -> str:
 def launch(report: ModelReport, deploy_dir: str, release: Release) -> str:
     """Return the text of the launch file, which contains the same parameters."""
     values = nodes(report, deploy_dir, release)
-    literals = {node: pprint.pformat(told, width=110, sort_dicts=False) for node, told in values.items()}
+    literals = {node: pprint.pformat(given, width=110, sort_dicts=False) for node, given in values.items()}
     plugins = {f"{node}_node": f"{of.package!r}, {of.plugin!r}" for node, of in release.nodes.items()}
     return _LAUNCH.read_text(encoding="utf-8").format(release=release.name, **literals, **plugins)
