@@ -9,12 +9,12 @@ import dataclasses
 import glob
 import importlib.util
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, ContextManager, Dict, FrozenSet, Iterator, Optional, Sequence, Tuple
 
 from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, PrecisionProof
+from ..contract.values import Value
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
@@ -64,8 +64,7 @@ def _phases(progress: Progress) -> Callable[[str], None]:
     return lambda phase: progress(phase, 0, 0)
 
 
-@dataclass
-class Attempt(abc.ABC):
+class Attempt(Value, abc.ABC):
     """One way from the model to the engine.
 
     request: with the settled precision. requested: the precision that the manifest names. findings: what samples

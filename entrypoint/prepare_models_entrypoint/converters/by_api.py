@@ -6,7 +6,6 @@ import contextlib
 import copy
 import hashlib
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -16,6 +15,7 @@ from ..contract.conversion import OnnxConfig
 from ..contract.files import naming
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.values import Value
 from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -88,8 +88,7 @@ def _weakly(builder: BuilderConfig) -> bool:
     return backend.weakly_typed() and not builder.strongly_typed
 
 
-@dataclass
-class _Built:
+class _Built(Value):
     """How the engine gets its precision: the proof so far, flags for the builder, the cache for a calibrator."""
 
     proof: PrecisionProof
@@ -97,7 +96,6 @@ class _Built:
     calibrator: Optional[CalibrationCache] = None
 
 
-@dataclass
 class _Attempt(Attempt):
     """An attempt through the API. ``weights``: size of the source's weights in bytes."""
 

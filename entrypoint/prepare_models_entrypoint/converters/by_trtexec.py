@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
@@ -75,7 +74,6 @@ def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
 
 
-@dataclass
 class _Attempt(Attempt):
     """An attempt with trtexec. chosen: how the engine gets its precision. coverage: of the calibration cache."""
 

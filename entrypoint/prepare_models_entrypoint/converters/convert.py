@@ -7,7 +7,6 @@ import dataclasses
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -18,6 +17,7 @@ from ..contract.files import is_plain
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..contract.shapes import ShapeRange
+from ..contract.values import Value
 from ..errors import ConvertError, VerifyError, reported, taken_over
 from ..processes import Ended, Silence, answer_of, supervise_forks, tail
 from . import build_time, etlt, options, worker
@@ -38,8 +38,7 @@ _BUILDER_RUNGS: Tuple[Mapping[str, Any], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Converted:
+class Converted(Value):
     """Result of a conversion: the build process's findings, its peak memory, the converter and why it was chosen.
 
     trtexec_command: the command line that repeats the conversion without this tool; None after a check.

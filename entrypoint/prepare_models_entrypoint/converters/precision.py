@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.precision import AUTO, Means
 from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, PrecisionSearch, WarningInfo
+from ..contract.values import Value
 from ..contract.verification import VerifyConfig
 from ..errors import ConvertError
 
@@ -22,8 +23,7 @@ _NAMED = 10
 _ROOM = 1.5  # for errors on other samples, and for the search, which stops before a threshold
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Value):
     """What to do: builder flags to set, graph rewrites in order."""
 
     means: Means
@@ -133,8 +133,7 @@ def sentence(means: Means, *, requested: str, flags: Sequence[str] = ()) -> str:
     return _SENTENCES[means].format(flags=", ".join(flags), requested=requested)
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Value):
     """Evidence of an engine's precision. ``source``: graph or engine.
 
     layers: compute layers by precision. weights: elements of their weights by precision, empty if unknown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Callable, Dict, List, Optional, Protocol, TypedDict, cast
 
 from ..contract import schema
@@ -12,6 +12,7 @@ from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.values import Value
 
 # Phases that a build process reports: it has found nothing to refuse before parsing; the verdict is there; the whole
 # plan is written, so whoever publishes it can flush it to the disk.
@@ -19,8 +20,7 @@ PARSE, JUDGED, SYNC = "parse", "judged", "sync"
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class BuildRequest:
+class BuildRequest(Value):
     """One engine to build.
 
     source: the model file, plain ONNX except for a converter of encrypted ones. plan: the unfinished engine file.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ...contract.consumers import releases
 from ...contract.spelling import near
+from ...contract.values import Value
 
 DEFAULT = "9.2"
 _FOLDER = Path(__file__).with_name("releases")
@@ -23,8 +24,7 @@ class KeyFileError(ValueError):
     """GLib would refuse the file; the message gives the line."""
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Value):
     """One key. type: boolean, integer, double, string or file, with [] for a list separated by semicolons."""
 
     type: str
@@ -64,8 +64,7 @@ class Key:
 _NUMBERS: Dict[str, Callable[[str], float]] = {"integer": int, "double": float}
 
 
-@dataclass(frozen=True)
-class KeyFile:
+class KeyFile(Value):
     """A configuration as GLib reads it: if a key appears twice, the last one counts."""
 
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

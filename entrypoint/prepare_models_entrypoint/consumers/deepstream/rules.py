@@ -6,12 +6,13 @@ checkBackendParams in sources/libs/nvdsinfer/nvdsinfer_context_impl.cpp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, Optional, Tuple
 
 from ...contract.companions import DEEPSTREAM, LABELS
 from ...contract.report import Binding, ModelReport
+from ...contract.values import Value
 from ..consumer import Check, Consumer, Rule, rules
 from ..model_files import Model
 from . import files
@@ -21,8 +22,7 @@ from .keys import DEFAULT, RELEASES, KeyFile, keys, problems, read, split
 _DEFAULT_BATCH = "1"
 
 
-@dataclass(frozen=True)
-class NvinferModel:
+class NvinferModel(Value):
     """A model as nvinfer sees it. file: deepstream.txt; None if missing or unreadable. ``unreadable``: why."""
 
     model: Model

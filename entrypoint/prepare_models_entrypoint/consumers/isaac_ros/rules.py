@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
@@ -10,6 +10,7 @@ from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
 from ...contract.consumers import RTX_ENGINE, RTX_HINT, of_rtx
 from ...contract.report import ModelReport
 from ...contract.spelling import near
+from ...contract.values import Value
 from ..consumer import ENGINE, Check, Consumer, Rule, rules
 from ..model_files import Model
 from ..triton import rules as triton
@@ -20,8 +21,7 @@ from .parameters import read
 from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, release
 
 
-@dataclass(frozen=True)
-class RosModel:
+class RosModel(Value):
     """A model as Isaac ROS sees it.
 
     nodes: parameters of each node in isaac_ros.yaml; None if the file is missing. unreadable: why it can't be read;

@@ -7,10 +7,11 @@ ValidateGraphSpec). Auto-complete is on, as by default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
+from ...contract.values import Value
 from . import samples, sequences
 from .core_rules import Finding, leading_number, of_shape
 from .tensors import MODES, TYPES, UNSET, Shape, Tensor, completed, configured, fits
@@ -20,8 +21,7 @@ _STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 GRAPHS = "triton-graphs"
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Value):
     """The bindings of one engine. formats: type and layout of those with unusual ones, such as fp16:chw16."""
 
     io: Sequence[Binding]

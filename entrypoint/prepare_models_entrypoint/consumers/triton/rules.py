@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import DefaultDict, Dict, Iterator, List, Optional, Sequence
 
 from ...contract.companions import CONFIG
 from ...contract.report import ModelReport
+from ...contract.values import Value
 from ..consumer import Check, Consumer, Rule, rules
 from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
@@ -20,8 +21,7 @@ from .text_format import Message, Schema, first, mapping, parse
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
 
 
-@dataclass
-class Judged:
+class Judged(Value):
     """A model, and what was found in it, by code."""
 
     model: Model
