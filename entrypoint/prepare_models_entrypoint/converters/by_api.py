@@ -37,7 +37,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
     A model that the backend refuses is tried again if a small rewrite that doesn't change results makes it buildable.
     """
-    source = Path(request.source)
+    source = request.source
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
     preflight.check_memory(weights, available=preflight.memory_available())
@@ -149,7 +149,7 @@ class _Attempt(Attempt):
             builder = Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
-                found = preflight.findings(network, self.weights, model, Path(request.work_dir))
+                found = preflight.findings(network, self.weights, model, request.work_dir)
                 with _with_sizes(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
@@ -174,7 +174,7 @@ class _Attempt(Attempt):
         except ImportError:
             return
         static = {*self.request.model.onnx.static_shapes, *self.request.model.onnx.constants}
-        names = [name for name in rescue.undeclared(Path(self.request.source)) if name not in static]
+        names = [name for name in rescue.undeclared(self.request.source) if name not in static]
         if names:
             raise ConvertError(
                 "inputs-missing",
@@ -187,7 +187,7 @@ class _Attempt(Attempt):
         from . import backend
 
         request, model = self.request, self.request.model
-        source, weakly = Path(request.source), _weakly(model.builder)
+        source, weakly = request.source, _weakly(model.builder)
         # How a builder that works on a GPU reads weights that are not aligned is not known.
         in_place = request.check_only or backend.needs_no_gpu()
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
@@ -295,8 +295,8 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         from ..onnx_graph import calibrate, typed_model
     except ImportError as error:
         raise missing(ConvertError, "calibration", "calibrate", error) from error
-    made = Path(request.work_dir) / calibration_cache.FILE
-    model = typed_model.as_asked(request.model, Path(request.source), Path(request.work_dir))
+    made = request.work_dir / calibration_cache.FILE
+    model = typed_model.as_asked(request.model, request.source, request.work_dir)
     try:
         return calibrate.produce(model, request.model, made, progress)
     except ConvertError as error:
@@ -318,7 +318,7 @@ def _check_backend() -> None:
     del backend
 
 
-def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":
+def write_plan(plan: trt.IHostMemory, path: Path, on_written: Callable[[], None]) -> "tuple[int, str]":
     """Write the plan, and return its size in bytes and its sha256, computed meanwhile.
 
     ``on_written``: called when it can be flushed to the disk, which this function leaves to others.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import List, Optional, Sequence
 
 from ..contract.builder import BuilderConfig
@@ -31,9 +30,9 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         model,
         program=request.program or "",
         key=key,
-        etlt=request.source,
-        engine=request.plan,
-        cache=request.cache_file,
+        etlt=str(request.source),
+        engine=str(request.plan),
+        cache=str(request.cache_file) if request.cache_file else None,
     )
     result["command"] = masked(argv)
     result["io"], result["profiles"] = program.declared(request)
@@ -43,7 +42,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     program.run(argv, "tao-converter", request, progress, secret=key)
     program.take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    model_bytes = Path(request.source).stat().st_size  # as large as the network encrypted in it
+    model_bytes = request.source.stat().st_size  # as large as the network encrypted in it
     shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
     chosen = Rule(Means.TAO_CONVERTER)
     proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)

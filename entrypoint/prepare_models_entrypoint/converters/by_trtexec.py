@@ -27,14 +27,14 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     """Check the model, build it with trtexec, and take the precision from the layer information that it exports."""
     program.check(request)
     model = request.model
-    whole_file.check(Path(request.source))
-    external_data.check(Path(request.source))
+    whole_file.check(request.source)
+    external_data.check(request.source)
     version = _version(request.program or "")
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     options.check_gpu(backend, request.capability, ())
     trtexec.check_model(model, version)
-    whole_file.check_operator_sets(Path(request.source))
-    well_formed.check(Path(request.source))
+    whole_file.check_operator_sets(request.source)
+    well_formed.check(request.source)
     cache = program.cache_of(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(
@@ -93,7 +93,7 @@ class _Attempt(Attempt):
         return dataclasses.replace(super().in_fp32(**request), chosen=Rule(Means.EXPORTED))
 
     def made(self, result: BuildResult) -> BuildResult:
-        source = Path(self.request.source)
+        source = self.request.source
         if not self.chosen.rewrites and not self.needs and not well_formed.has_functions(source):
             self._run(result, source)
         else:
@@ -110,7 +110,7 @@ class _Attempt(Attempt):
 
     def _run(self, result: BuildResult, onnx: Path) -> None:
         """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
-        request, model, source, version = self.request, self.request.model, Path(self.request.source), self.version
+        request, model, source, version = self.request, self.request.model, self.request.source, self.version
         flags = trtexec.precision_flags(
             model.precision, version, cache=request.cache_file, remainder=model.builder.int8_remainder
         )
@@ -121,7 +121,7 @@ class _Attempt(Attempt):
             with timing_cache.private(request, "trtexec", ".".join(map(str, version))) as timings:
                 argv = trtexec.command(
                     str(onnx),
-                    request.plan,
+                    str(request.plan),
                     profiles=result["profiles"],
                     builder=model.builder,
                     precision_flags=flags,
@@ -163,7 +163,7 @@ def _look(
         return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
     from ..inspect.onnx_model import bindings
 
-    model = model_file.load(Path(request.source))
+    model = model_file.load(request.source)
     found = None
     if cache is not None:
         wanted = [
@@ -192,4 +192,4 @@ def _version(program: str) -> Version:
 
 
 def _layer_info_file(request: BuildRequest) -> Path:
-    return Path(request.work_dir) / "layers.json"
+    return request.work_dir / "layers.json"

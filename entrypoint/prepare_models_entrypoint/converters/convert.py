@@ -74,20 +74,20 @@ def convert(
         file = source if kind.encrypted else stack.enter_context(plain_model(model, source, work_dir))
         request = BuildRequest(
             model=model,
-            source=str(file),
-            plan=str(plan),
-            work_dir=str(work_dir),
-            result=str(work_dir / "result.json"),
+            source=file,
+            plan=plan,
+            work_dir=work_dir,
+            result=work_dir / "result.json",
             converter=kind.name,
             program=converters.find().programs.get(kind.name),
-            cache_file=str(cache_file) if cache_file else None,
-            timing_dir=str(timing_dir) if timing_dir else None,
+            cache_file=cache_file,
+            timing_dir=timing_dir,
             expected_s=build_time.expected(durations, model.precision) if durations else None,
             capability=runtime["gpu"]["compute_capability"] if runtime["gpu"] else None,
             key_fd=key_fd,
             check_only=check_only,
-            graph=str(graph) if graph else None,
-            verdict=str(work_dir / "verdict.json") if worker.is_judged_meanwhile(kind, model, file, graph) else None,
+            graph=graph,
+            verdict=work_dir / "verdict.json" if worker.is_judged_meanwhile(kind, model, file, graph) else None,
         )
         kept = attempts if attempts is not None else []
         result, ended, built = _climb(request, runtime, on_progress, on_start, kept)
@@ -165,7 +165,7 @@ def _climb(
             less = ", ".join(f"{name} {value}" for name, value in changed.items())
             on_progress({"phase": f"again with {less}", "done": 0, "total": 0})
             with contextlib.suppress(FileNotFoundError):
-                Path(request.result).unlink()
+                request.result.unlink()
             request = dataclasses.replace(request, model=model)
             while waits:
                 waits.pop()()
@@ -220,7 +220,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
 
 
 def _run(request: BuildRequest, on_progress: OnProgress, on_start: Callable[[], object]) -> "tuple[BuildResult, Ended]":
-    log, timeout_s = Path(request.work_dir) / "build.log", request.model.limit_s
+    log, timeout_s = request.work_dir / "build.log", request.model.limit_s
 
     def tell(silent_s: float) -> None:
         on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})
@@ -232,7 +232,7 @@ def _run(request: BuildRequest, on_progress: OnProgress, on_start: Callable[[], 
     )  # fmt: skip
     if ended.nonsense is not None:
         raise taken_over(f"progress was {ended.nonsense}")
-    result = answer_of(Path(request.result), BuildResult)
+    result = answer_of(request.result, BuildResult)
     died = reports.without_verdict(judges, refused=result is not None and result["error"] is not None)
     if died is not None:
         raise _without_result(died, log, timeout_s, _JUDGE)

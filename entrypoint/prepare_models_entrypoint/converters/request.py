@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import field
+from pathlib import Path
 from typing import Callable, Dict, List, Optional, Protocol, TypedDict, cast
 
 from ..contract import schema
@@ -34,20 +35,20 @@ class BuildRequest(Value):
     """
 
     model: ModelJob
-    source: str
-    plan: str
-    work_dir: str
-    result: str
+    source: Path
+    plan: Path
+    work_dir: Path
+    result: Path
     converter: str = "api"
     program: Optional[str] = None
-    cache_file: Optional[str] = None
-    timing_dir: Optional[str] = None
+    cache_file: Optional[Path] = None
+    timing_dir: Optional[Path] = None
     expected_s: Optional[float] = None
     capability: Optional[str] = None
     key_fd: Optional[int] = None
     check_only: bool = False
-    graph: Optional[str] = None
-    verdict: Optional[str] = None
+    graph: Optional[Path] = None
+    verdict: Optional[Path] = None
     parent: int = field(default_factory=os.getpid)
 
 

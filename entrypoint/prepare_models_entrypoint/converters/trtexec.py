@@ -9,6 +9,7 @@ from typing import List, Mapping, Optional, Sequence, Tuple
 
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
+from ..contract.files import PathLike
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import ProfileShapes
@@ -117,7 +118,9 @@ def additions(version: Version, *, layer_info: Optional[str], timing_cache: Opti
     return [*argv, "--skipInference" if trtexec_has("skipInference", version) else "--buildOnly"]
 
 
-def precision_flags(requested: str, version: Version, *, cache: Optional[str], remainder: Optional[str]) -> List[str]:
+def precision_flags(
+    requested: str, version: Version, *, cache: Optional[PathLike], remainder: Optional[str]
+) -> List[str]:
     """Return the precision options, for versions that have them."""
     if requested == "fp32" or version >= (11,):
         return []
