@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Sequence, Tuple, Type, TypeVar, cast
+from typing import Mapping, Sequence, Tuple, Type, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -34,23 +34,6 @@ def check_version(raw: Mapping[str, object], what: str) -> None:
 def _object(raw: object, what: str) -> None:
     if not isinstance(raw, Mapping):
         raise ContractError(f"{what}: expected an object, found {type(raw).__name__}")
-
-
-def require(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> T:
-    """Return ``raw[key]``.
-
-    Raises:
-        ContractError: it is missing or not of type ``kind``.
-    """
-    if key not in raw:
-        raise ContractError(f"{what}: field {key!r} is missing")
-    return typed(raw[key], kind, f"{what}.{key}")
-
-
-def optional(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> Optional[T]:
-    """Return ``raw[key]`` of type ``kind``, or None if it is absent or null."""
-    value = raw.get(key)
-    return None if value is None else typed(value, kind, f"{what}.{key}")
 
 
 def typed(value: object, kind: Type[T], what: str) -> T:

@@ -308,4 +308,4 @@ def _halved(shapes: ShapeRange) -> ShapeRange:
         return shapes
     most = max(shapes.min[0], shapes.max[0] // 2, 1)
     middle = min(shapes.opt[0], most)
-    return ShapeRange(shapes.min, (middle, *shapes.opt[1:]), (most, *shapes.max[1:]))
+    return ShapeRange(min=shapes.min, opt=(middle, *shapes.opt[1:]), max=(most, *shapes.max[1:]))

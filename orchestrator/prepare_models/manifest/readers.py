@@ -50,14 +50,14 @@ class Reader:
     def value(self, kind: Kind, node: Node) -> Any:
         """Return the value of a setting."""
         match kind:
-            case Nested():
-                return self.record(kind.record, node, expected=kind.expected)
             case ListOf():
                 return self._items(kind, node)
             case ByName():
                 return self._by_name(kind, node)
             case Shapes():
                 return self._shapes(node)
+            case Nested():
+                return self.record(kind.record, node, expected=kind.expected)
             case Interval():
                 return self._interval(kind, node)
         value = self._scalar(kind, node)
@@ -138,14 +138,14 @@ class Reader:
     def _bounds(self, node: Node, read: Callable[[Node], Any], *, values: bool) -> ShapeRange | None:
         if node.kind != "mapping":
             same = read(node)
-            return None if same is None else ShapeRange(same, same, same, values=values)
+            return None if same is None else ShapeRange(min=same, opt=same, max=same, values=values)
         ends = ("min", "opt", "max")
         self.problems.check_keys(node, ends, required=ends)
         found_ends = [read(node.entries[end]) for end in ends if end in node.entries]
         if len(found_ends) != len(ends) or None in found_ends:
             return None
         low, mid, high = found_ends
-        found = ShapeRange(low, mid, high, values=values)
+        found = ShapeRange(min=low, opt=mid, max=high, values=values)
         problem = found.problem()
         if problem:
             self.problems.add(node, problem)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
-from prepare_models_entrypoint.contract.fetch import FetchJob, Pins
+from prepare_models_entrypoint.contract.fetch import FetchJob, Pins, Wanted
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
@@ -107,9 +107,9 @@ def _fetch(
             fetching.close()
 
 
-def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
+def _sources(spec: ModelSpec) -> list[Wanted]:
     pairs = [(spec.source, spec.sha256), (spec.calibration_cache, None)]
-    return [(source, sha256) for source, sha256 in pairs if source is not None and _is_remote(source)]
+    return [Wanted(source=source, sha256=sha256) for source, sha256 in pairs if source and _is_remote(source)]
 
 
 def _is_remote(source: str) -> bool:
