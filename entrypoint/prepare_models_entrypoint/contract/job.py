@@ -215,7 +215,7 @@ class ModelSettings(Record):
 
     def deployed(self) -> DeploymentInfo:
         """Return what the companions are written for, in the form that reports have."""
-        found, nvinfer = self.deployment.info(), self.deepstream.info()
+        found, nvinfer = self.deployment.info(), self.deepstream.to_dict()
         if nvinfer:
             found["deepstream"] = nvinfer
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import List, Optional, Sequence
 
 from ..contract.builder import BuilderConfig
@@ -16,7 +17,6 @@ from .options import check_tao
 from .precision import Rule, judge_by_size, prove
 from .program import MASK
 from .request import BuildRequest, BuildResult, Progress
-from .trtexec import shell_line
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
@@ -66,7 +66,7 @@ def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     argv = result["command"] or []
     replaced = {"-e": trtexec.plan_name(model), "-c": trtexec.cache_name(model)}
     out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
-    return shell_line([*out[:-1], trtexec.source_name(model)])
+    return shlex.join([*out[:-1], trtexec.source_name(model)])
 
 
 def command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import subprocess
 from pathlib import Path
 from typing import List, Optional
@@ -71,7 +72,7 @@ def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     }
     argv = result["command"] or []
     names = [argument.partition("=")[0] for argument in argv]
-    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
+    return shlex.join([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
 
 
 class _Attempt(Attempt):

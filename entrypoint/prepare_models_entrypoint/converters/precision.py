@@ -7,6 +7,7 @@ import math
 from dataclasses import field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from ..contract import schema
 from ..contract.precision import AUTO, Means
 from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, PrecisionSearch, WarningInfo
 from ..contract.values import Value
@@ -161,25 +162,20 @@ def prove(
     delivered = "fp32" if requested == "fp32" else None
     if evidence:
         delivered = _delivered(requested, layers, computing or kept, addition, allow_fallback=allow_fallback)
-    return PrecisionProof(
-        requested=requested,
-        delivered=delivered,
-        how=sentence(chosen.means, requested=requested, flags=chosen.flags),
-        source=evidence.source if evidence else None,
-        layers=layers,
-        layers_share=_shares(layers),
-        weights_share=_shares(evidence.weights if evidence else {}),
-        calibration=calibration,
-        means=chosen.means.value,
-        flags=list(chosen.flags),
-        kept=list(kept),
-        kept_harmless=0,
-        measured=None,
-        measured_runs=0,
-        kept_share=None,
-        search=None,
-        choices=[],
-    )
+    return {
+        **schema.empty(PrecisionProof),
+        "requested": requested,
+        "delivered": delivered,
+        "how": sentence(chosen.means, requested=requested, flags=chosen.flags),
+        "calibration": calibration,
+        "means": chosen.means.value,
+        "flags": list(chosen.flags),
+        "kept": list(kept),
+        "source": evidence.source if evidence else None,
+        "layers": layers,
+        "layers_share": _shares(layers),
+        "weights_share": _shares(evidence.weights if evidence else {}),
+    }
 
 
 def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) -> PrecisionProof:

@@ -179,11 +179,6 @@ def parse_version(text: str) -> Optional[Version]:
     return parts
 
 
-def shell_line(argv: Sequence[str]) -> str:
-    """Return an argument vector as a shell command line."""
-    return " ".join(shlex.quote(argument) for argument in argv)
-
-
 def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     """Return the trtexec command line for what the Python API did, or None if trtexec has no such options.
 
@@ -216,7 +211,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     )
     if by_flags and model.builder.profiling_verbosity is None:
         argv.append("--profilingVerbosity=detailed")  # as with the API, so that the engine reports its precision
-    return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
+    return shlex.join([*argv, *additions(version, layer_info=None, timing_cache=None)])
 
 
 def graph_name(model: ModelJob, result: BuildResult) -> str:
