@@ -44,6 +44,6 @@ def check(text: str) -> str:
     if name not in there:
         raise ContractError(f"unknown consumer {name!r}; the known ones are {', '.join(there)}")
     if at and release not in there[name]:
-        told = ", ".join(f"{name}@{each}" for each in there[name]) or f"{name} without a release"
-        raise ContractError(f"{text!r} is not known; there are {told}")
+        known = ", ".join(f"{name}@{each}" for each in there[name]) or f"{name} without a release"
+        raise ContractError(f"{text!r} is not known; there are {known}")
     return text

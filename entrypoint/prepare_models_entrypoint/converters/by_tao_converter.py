@@ -43,10 +43,10 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     program.take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
     model_bytes = request.source.stat().st_size  # as large as the network encrypted in it
-    shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
+    shown, why = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
     chosen = Rule(Means.TAO_CONVERTER)
     proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)
-    proof["how"] = f"{proof['how']}{told}"
+    proof["how"] = f"{proof['how']}{why}"
     if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof

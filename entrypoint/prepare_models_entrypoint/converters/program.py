@@ -37,7 +37,7 @@ def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progres
     """Run a program in this process's session, so that both end together; its output is logged without the key."""
     turn = gpu_turn.held(request.timing_dir, lambda: progress(gpu_turn.WAITING, 0, 0))
     try:
-        with turn, build_time.told(progress, request.expected_s):
+        with turn, build_time.reported(progress, request.expected_s):
             ended = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Mapping, Tuple
+from typing import Any, List, Mapping, Tuple
 
 from ...contract import schema
 from ...contract.consumers import releases
+from ...contract.report import Binding
 from ...contract.values import Value
 
 TENSOR_RT, TRITON = "tensor_rt", "triton"
@@ -61,6 +62,11 @@ class Release(Value):
     removed: Mapping[str, str]
     ignored: Tuple[str, ...]
     fp16_is_tf32: bool
+
+
+def dynamic_axes(binding: Binding) -> List[int]:
+    """Return the axes whose sizes TensorRTNode needs fixed: it takes dynamic ones only on axis 0."""
+    return [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
 
 
 @lru_cache(maxsize=None)

@@ -18,7 +18,7 @@ from ..triton.backend import batching
 from ..triton.text_format import first, parse
 from . import files
 from .parameters import read
-from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, release
+from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, dynamic_axes, release
 
 
 class RosModel(Value):
@@ -86,7 +86,7 @@ def _rtx(of: RosModel) -> Iterator[str]:
 
 def _dynamic_dimension(of: RosModel) -> Iterator[str]:
     for binding in of.model.io if of.has(TENSOR_RT) else ():
-        axes = [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
+        axes = dynamic_axes(binding)
         if axes:
             yield f"{binding['mode']} {binding['name']!r} {binding['shape']} is dynamic in dimension {axes[0]}"
 

@@ -50,9 +50,9 @@ def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
 
     ``name``: name of the model's directory. ``files``: names in its first version directory.
     """
-    platform, told, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
-    if platform == ENSEMBLE or told:
-        return told or ENSEMBLE
+    platform, backend, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
+    if platform == ENSEMBLE or backend:
+        return backend or ENSEMBLE
     for known in BACKENDS:
         if platform in known.platforms or file == known.file or (not (platform or file) and known.file in files):
             return known.name
@@ -112,10 +112,10 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
 def _several_devices(config: Message, kind: str) -> bool:
     """Return whether one instance is spread over several GPUs, as the backend does with KIND_MODEL."""
     parameters = mapping(config, "parameters")
-    enabled, told = (
+    enabled, devices = (
         first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
     )
-    gpus = [number.strip() for number in told.split(",") if number.strip()]
+    gpus = [number.strip() for number in devices.split(",") if number.strip()]
     several = len(gpus) >= 2 and all(number.isdigit() for number in gpus)
     return kind == "KIND_MODEL" and enabled.lower() in ("true", "1") and several
 
