@@ -142,7 +142,7 @@ def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
 
 def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
     try:
-        report = read(schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT)))
+        report = read(schema.load(file))
         Deployment.of(report["deployment"])
         _check_ranks(report["io"])
     except (FileNotFoundError, NotADirectoryError):

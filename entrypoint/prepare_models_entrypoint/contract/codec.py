@@ -49,18 +49,13 @@ def typed(value: object, kind: Type[T], what: str) -> T:
     return cast("T", value)
 
 
-def is_printable(name: str) -> bool:
-    """Return whether a name has no control characters, line breaks or lone surrogates: it adds no line to a file."""
-    return name.isprintable()
-
-
 def check_printable(name: str, what: str) -> str:
-    """Return ``name`` if it may appear in a line of a file.
+    """Return ``name`` if it may appear in a line of a file: without control characters and lone surrogates.
 
     Raises:
         ContractError: it has a character that would end the line, or control a terminal.
     """
-    if not is_printable(name):
+    if not name.isprintable():
         escaped = name.encode("unicode_escape").decode("ascii")
         raise ContractError(f"{what} {escaped} has control characters")
     return name

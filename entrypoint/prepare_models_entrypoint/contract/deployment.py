@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, cast
 
 from . import consumers
-from .codec import ContractError, check_printable, is_printable
+from .codec import ContractError, check_printable
 from .kinds import ByName, Flag, ListOf, Text
 from .settings import Record, setting
 
@@ -132,7 +132,7 @@ class _Value(Text):
 
     def decode(self, raw: object, what: str) -> str:
         text = str(raw).lower() if isinstance(raw, bool) else str(raw)
-        if not isinstance(raw, (str, int, float)) or not is_printable(text):
+        if not isinstance(raw, (str, int, float)) or not text.isprintable():
             raise ContractError(f"{what}: expected {self.expected}")
         return text
 

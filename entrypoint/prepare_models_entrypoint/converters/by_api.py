@@ -191,25 +191,21 @@ class _Attempt(Attempt):
         # How a builder that works on a GPU reads weights that are not aligned is not known.
         in_place = request.check_only or backend.needs_no_gpu()
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
-        if as_it_is and (weakly or model.precision == "fp32"):
-            self.keep(source)
+        with contextlib.ExitStack() as stack:
+            unchanged = as_it_is and (weakly or model.precision == "fp32")
+            typed = None if unchanged else stack.enter_context(self.prepared())
+            graph = typed.path if typed else source
+            stack.enter_context(located(graph, source))
+            result["rewritten"] = graph != source
+            self.keep(graph)
             self.progress(PARSE, 0, 0)
-            with located(source, source):
-                well_formed.check_loops(source, source)
-                network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
+            well_formed.check_loops(graph, source)
+            network = backend.Network(graph, source, strongly_typed=not weakly, in_place=in_place)
+            result["warnings"] += typed.warnings if typed else []
+            if typed is None or weakly:
                 yield network, _by_flags(request, result, network, self.cache, self.findings)
-            return
-        with self.prepared() as typed, located(typed.path, source):
-            result["rewritten"] = typed.path != source
-            self.keep(typed.path)
-            self.progress(PARSE, 0, 0)
-            well_formed.check_loops(typed.path, source)
-            network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
-            result["warnings"] += typed.warnings
-            if weakly:
-                yield network, _by_flags(request, result, network, self.cache, self.findings)
-                return
-            yield network, _Built(typed.proof(model))
+            else:
+                yield network, _Built(typed.proof(model))
 
 
 @contextlib.contextmanager

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..contract.backends import TYPED_SINCE, Version, version_of
 from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.report import WarningInfo
-from ..contract.settings import Setting, Version
+from ..contract.settings import Setting
 from ..errors import ConvertError
 
 Ignored = Tuple[Setting, str]
@@ -31,11 +32,6 @@ _TRTEXEC: Dict[str, Version] = {
 _OTHERWISE_TRTEXEC = ("timing_cache", "int8_remainder", "io_formats", "compute_capabilities")
 
 NO_CODE = "compute-capability-unsupported"
-
-
-def version_of(text: str) -> Version:
-    """Return a version such as 10.3.0 as numbers, ignoring words in it."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
 
 
 def trtexec_has(option: str, version: Version) -> bool:
@@ -83,7 +79,7 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
     rtx = backend == "tensorrt_rtx"
     for row, value in builder.chosen():
         option = row.option
-        if row.name == "strongly_typed" and value is False and (rtx or version >= (11,)):
+        if row.name == "strongly_typed" and value is False and (rtx or version >= TYPED_SINCE):
             yield row, "networks are always strongly typed here"
         if rtx and option.rtx:
             yield row, option.rtx

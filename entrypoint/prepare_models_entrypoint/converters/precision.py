@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from ..contract import schema
+from ..contract.backends import chooses_by_flags
 from ..contract.precision import AUTO, Means
 from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, PrecisionSearch, WarningInfo
 from ..contract.values import Value
@@ -308,6 +309,5 @@ def means_of(report: ModelReport) -> Optional[Means]:
     backend = report["runtime"]["backend"] if report["runtime"] else None
     if report["converter"] == "tao-converter":
         return Means.TAO_CONVERTER
-    by_flags = backend is not None and backend["name"] == "tensorrt" and int(backend["version"].split(".")[0]) < 11
-    lowered = report["precision_proof"]["requested"] != "fp32"
-    return Means.FLAGS if by_flags and lowered else None
+    by_flags = backend is not None and chooses_by_flags(backend["name"], backend["version"])
+    return Means.FLAGS if by_flags and report["precision_proof"]["requested"] != "fp32" else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from ..contract import report, runtime
-from ..contract.backends import PRODUCTS, loader, loads_compatible_alone
+from ..contract.backends import PRODUCTS, loader, loads_compatible_alone, version_of
 from ..contract.environment import BackendInfo, RuntimeInfo
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ModelReport, ProfileShapes
@@ -97,7 +97,7 @@ def _runs(
         return False
     compatible = _compatible(record) if loads_compatible_alone(module["name"]) else True
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
-    later = bool(header.get("and_later")) and _number(found) > max(map(_number, wanted or [found]))
+    later = bool(header.get("and_later")) and version_of(found) > max(map(version_of, wanted or [found]))
     if compatible is False or (wanted is not None and not (found in wanted or later)):
         return False
     built, own = (tuple(version.split("."))[:3] for version in (header["version"], module["version"]))
@@ -141,7 +141,3 @@ def _target(header: Header, record: Optional[ModelReport]) -> "Optional[list[str
     built_in = record["runtime"] if record is not None else None
     gpu = built_in["gpu"] if built_in is not None else None
     return [gpu["compute_capability"]] if gpu else None
-
-
-def _number(capability: str) -> "tuple[int, ...]":
-    return tuple(int(part) for part in capability.split(".") if part.isdigit())
