@@ -1,4 +1,4 @@
-"""Reading and writing of contract types: explicit, field by field, with the standard library only."""
+"""What every reader of a contract document checks: its version, its keys, the types of its values."""
 
 from __future__ import annotations
 

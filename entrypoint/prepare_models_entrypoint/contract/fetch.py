@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterable, List, Mapping, Optional, Tuple, TypedDict
 
-from .kinds import ByName, DigestText, Flag, Integer, Number, Text
-from .settings import REQUIRED, Document, Nested, Record, setting, several
+from .kinds import ByName, DigestText, Flag, Integer, ListOf, Number, Text
+from .settings import REQUIRED, Document, Nested, Record, setting
 
 if TYPE_CHECKING:
     from .report import ErrorInfo
@@ -74,7 +74,7 @@ class FetchJob(Document):
 
     WHAT = "fetch job"
 
-    sources: Tuple[Wanted, ...] = setting(several(Wanted, "sources"), "", default=REQUIRED)
+    sources: Tuple[Wanted, ...] = setting(ListOf(Nested(Wanted), "sources"), "", default=REQUIRED)
     cache_dir: str = setting(Text("a path"), "", default=REQUIRED)
     output_dir: Optional[str] = setting(Text("a path"), "")
     connections: int = setting(Integer("a number", 1), "", default=16)
