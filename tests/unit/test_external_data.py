@@ -12,8 +12,16 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from prepare_models_entrypoint.contract.external_data import check, files, locations, resolve, sha256_of, tensors
-from prepare_models_entrypoint.contract.external_errors import ExternalDataError, UnreadableError
+from prepare_models_entrypoint.contract.external_data import (
+    ExternalDataError,
+    UnreadableError,
+    check,
+    files,
+    locations,
+    resolve,
+    sha256_of,
+    tensors,
+)
 from prepare_models_entrypoint.onnx_graph import whole_file
 from tests import networks, odd_models
 

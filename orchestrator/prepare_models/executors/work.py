@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
-from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, StageResult, blank, read
@@ -257,7 +256,7 @@ def _weights(model: Path) -> tuple[Path, ...]:
     """Return a model's weights files; none if they are invalid, in which case the entrypoint refuses the model."""
     try:
         return external_data.files(model)
-    except (ExternalDataError, OSError):
+    except (external_data.ExternalDataError, OSError):
         return ()
 
 
