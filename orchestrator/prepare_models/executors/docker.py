@@ -24,10 +24,10 @@ from ..machine import environments, platforms
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
 from ..options import ContainerOptions
+from .executor import Downloader, Executor, Transport
 from .local import LocalPython
 
 if TYPE_CHECKING:
-    from .executor import Downloader, Transport
     from .site import Site
 
 _ID = "sha256:[0-9a-f]{64}"
@@ -67,8 +67,10 @@ def look(options: ContainerOptions) -> Found | None:
         return None
 
 
-class Docker:
+class Docker(Executor):
     """Containers of one image."""
+
+    name = "docker"
 
     def __init__(self, options: ContainerOptions, look: Callable[[ContainerOptions], Found | None] = look) -> None:
         """Connect, unless the image was described before. ``look``: finds what can be known without a connection.

@@ -29,16 +29,18 @@ from ..running.publishing import Publisher
 from ..store import restore
 from ..store.local import Store, Turn, open_store
 from ..store.shared import SharedStore
-from .executor import Downloader
+from . import FARM
+from .executor import Downloader, Executor
 from .work import Lines, OnEvent, Outcome, Step, Work
 
 _AT_ONCE = 128
 
 
-class Farm:
+class Farm(Executor):
     """All machines of a farm."""
 
-    at_once = _AT_ONCE
+    name = FARM
+    builds_here = False
 
     def __init__(self, options: ContainerOptions) -> None:
         """Connect to the scheduler.
@@ -58,6 +60,10 @@ class Farm:
         member.refuse_versions(
             self._cluster.members(), {"prepare-models": __version__, "distributed": version()}, self._cluster.version()
         )
+
+    def at_once(self, jobs: int) -> int:
+        """Return how many models are handed over at once, however few this machine would work on."""
+        return max(jobs, _AT_ONCE)
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
         """Return these device classes, all of which have workers."""
@@ -99,8 +105,10 @@ class Farm:
         self._cluster.stop()
 
 
-class _Class(Downloader):
-    """The workers of one device class: the environment, and the transport of all steps."""
+class _Class(Executor, Downloader):
+    """The workers of one device class: the executor, and the transport of all steps."""
+
+    name = FARM
 
     def __init__(self, device: str, cluster: Cluster, shared: SharedStore, *, attach: bool) -> None:
         self._device, self._cluster, self._shared, self._attach = device, cluster, shared, attach

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
 from prepare_models_entrypoint.contract.shared_files import share_file
 from prepare_models_entrypoint.contract.values import Value
@@ -215,11 +215,8 @@ class _Provisioning(Value):
         record = read_record(self.staging / model.spec.name)
         if record is not None and record["verification"] is not None:
             return
-        with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
-            report = self.chosen.executor.verify(
-                model.spec, self.staging / model.spec.name, Path(folder), offline=self.chosen.offline
-            )
-        error = report["error"]
+        place, offline = self.staging / model.spec.name, self.chosen.offline
+        error = self.chosen.executor.ask(JobKind.VERIFY, model.spec, place, offline=offline)["error"]
         if error is not None and error["code"] == _FAR_OFF:
             raise ReleaseError(error["code"], error["message"], hint=error["hint"])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 from prepare_models_entrypoint.contract.source import Source
 
@@ -49,11 +49,8 @@ def _check_all(specs: Sequence[ModelSpec], executor: Executor) -> list[ModelRepo
     large, reports = threading.Lock(), {}
 
     def check(spec: ModelSpec) -> None:
-        with (
-            large if _is_large(spec) else contextlib.nullcontext(),
-            tempfile.TemporaryDirectory(prefix="prepare-models-check-") as folder,
-        ):
-            reports[spec.name] = executor.check(spec, Path(folder))
+        with large if _is_large(spec) else contextlib.nullcontext():
+            reports[spec.name] = executor.ask(JobKind.CHECK, spec)
 
     for_each(specs, check, min(_AT_ONCE, os.cpu_count() or 1), halt=lambda _: executor.stop())
     return [reports[spec.name] for spec in specs]

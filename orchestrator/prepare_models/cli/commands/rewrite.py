@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
 from prepare_models_entrypoint.contract.files import take
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
@@ -58,10 +59,9 @@ def main(arguments: argparse.Namespace) -> int:
 def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
     """Write the graph next to its target, then rename it, so that it is complete or absent."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
-        made, folder = Path(place, "graph"), Path(place, "work")
+        made = Path(place, "graph")
         made.mkdir()
-        folder.mkdir(mode=0o700)
-        report = executor.rewrite(spec, made, folder)
+        report = executor.ask(JobKind.REWRITE, spec, made)
         if report["status"] == FAILED:
             return report
         weights = made / GRAPH_WEIGHTS

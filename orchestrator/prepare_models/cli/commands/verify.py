@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...executors.executor import Executor
 from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, status
@@ -39,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
     specs, models_dir = _subjects(arguments)
     executor = building.executor(arguments, builds=False)
-    reports = [_verify(executor, spec, models_dir) for spec in specs]
+    reports = [executor.ask(JobKind.VERIFY, spec, models_dir / spec.name) for spec in specs]
     printing.result(arguments, {"models": reports}, *text.verifications(reports))
     return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
 
@@ -63,8 +62,3 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]
         )
     wanted = [record for name, record in records.items() if not arguments.names or name in arguments.names]
     return [status.spec_of(record) for record in wanted], models_dir
-
-
-def _verify(executor: Executor, spec: ModelSpec, models_dir: Path) -> ModelReport:
-    with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
-        return executor.verify(spec, models_dir / spec.name, Path(folder))
