@@ -16,7 +16,7 @@ from ..reports import documents, text
 from ..running import progress
 from ..running.selection import Bundle, Delivery, ManifestLike
 from ..support.page import show
-from .options import add_key, add_output, seconds, signatures, size
+from .options import add, add_key, add_output, seconds, signatures, size
 
 if TYPE_CHECKING:
     from ..reports.documents import RunReport
@@ -25,41 +25,27 @@ if TYPE_CHECKING:
 
 def add_building(command: argparse.ArgumentParser) -> None:
     """Add the options for building and reporting engines, however the models are chosen."""
-    command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
+    add(command, "--report", "also write the run's report to FILE", Path)
     for form in documents.FORMS:
-        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+        add(command, f"--report-{form}", f"write it as {form}, too", Path)
     add_limits(command)
     add_output(command)
 
 
 def add_limits(command: argparse.ArgumentParser) -> None:
     """Add the options for how long a conversion may take, and whether terms are accepted."""
-    command.add_argument(
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="longest time for the conversion of one model (default 6 hours)",
-    )
-    command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
+    add(command, "--timeout", "longest time for the conversion of one model (default 6 hours)", seconds)
+    add(command, "--accept-eula", "accept the terms of use of the models")
 
 
 def add_sharing(command: argparse.ArgumentParser) -> None:
     """Add which shared store engines come from, and whether they go there."""
     group = command.add_argument_group("shared store")
-    group.add_argument(
-        "--store", metavar="URL", help="take engines from there, such as s3://bucket/prefix or https://..."
-    )
-    group.add_argument(
-        "--policy", choices=POLICIES,
-        help=f"what to do about engines that the store lacks (default {PULL_OR_BUILD})",
-    )  # fmt: skip
+    add(group, "--store", "take engines from there, such as s3://bucket/prefix or https://...", "URL")
+    add(group, "--policy", f"what to do about engines that the store lacks (default {PULL_OR_BUILD})", POLICIES)
     add_key(group, "signs what is pushed")
-    group.add_argument(
-        "--jitter", type=seconds, metavar="SECONDS", help="wait for a random time before the first contact"
-    )
-    group.add_argument(
-        "--bandwidth", type=size, metavar="SIZE", help="pull so many bytes a second at most, such as 2MiB"
-    )
+    add(group, "--jitter", "wait for a random time before the first contact", seconds)
+    add(group, "--bandwidth", "pull so many bytes a second at most, such as 2MiB", size)
 
 
 def sharing(arguments: argparse.Namespace) -> Sharing | None:

@@ -11,7 +11,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import write
 from ...support.page import Table
 from .. import printing
-from ..options import add_json, add_wide, command
+from ..options import add, add_json, add_wide, command
 
 EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
 
@@ -21,10 +21,10 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
     asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
     listed = command(asks, "list", "list every model", "--json")
     shown = command(asks, "show", "print what is known about a model", "bi3d-featnet-2.0.0")
-    shown.add_argument("name", metavar="NAME", help="model of the catalog")
+    add(shown, "name", "model of the catalog", "NAME")
     statuses = "exit status: 0 found, 1 nothing found"
     searched = command(asks, "search", "list the models that match every word", "peoplenet onnx", more=statuses)
-    searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
+    add(searched, "words", "part of a name, task, file or source", "WORD", nargs="+")
     for ask in (listed, shown, searched):
         add_json(ask)
     for ask in (listed, searched):

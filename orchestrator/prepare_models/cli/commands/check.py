@@ -21,7 +21,7 @@ from ...planning import planner
 from ...reports import text
 from ...running.threads import for_each
 from .. import building, printing
-from ..options import add_executor, add_table
+from ..options import add, add_executor, add_table
 
 EXAMPLE = "example:\n  prepare-models check models.yaml"
 _AT_ONCE = 4  # a small one mostly waits for processes to start
@@ -30,8 +30,8 @@ _LARGE = 256 << 20  # bytes; of larger models, one is checked at a time because 
 
 def add_arguments(check: argparse.ArgumentParser) -> None:
     """Add what ``check`` takes."""
-    check.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
-    check.add_argument("names", nargs="*", metavar="NAME", help="models to check (default: all)")
+    add(check, "manifest", "models.yaml", Path, metavar="MANIFEST")
+    add(check, "names", "models to check (default: all)", "NAME", nargs="*")
     add_executor(check)
     add_table(check, "reports")
 

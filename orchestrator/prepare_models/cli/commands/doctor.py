@@ -17,7 +17,7 @@ from ...planning import plan as plans
 from ...support.file_digests import open_digests
 from ...support.page import Table
 from .. import printing
-from ..options import add_arch, add_output, add_target_dir, manifest
+from ..options import add, add_arch, add_output, add_target_dir, manifest
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
@@ -27,19 +27,12 @@ EXAMPLE = (
 
 def add_arguments(doctor: argparse.ArgumentParser) -> None:
     """Add what ``doctor`` takes."""
-    doctor.add_argument(
-        "manifest", type=manifest, nargs="?", metavar="MANIFEST",
-        help="also report what run would refuse in its models (default: ./models.yaml, if there is one)",
-    )  # fmt: skip
+    told = "also report what run would refuse in its models (default: ./models.yaml, if there is one)"
+    add(doctor, "manifest", told, manifest, nargs="?")
     add_target_dir(doctor)
-    doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
-    doctor.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="examine the machine that has its file system mounted at DIR",
-    )
+    add(doctor, "--platform", "platform to check (default: this machine's)", "NAME")
+    told = "examine the machine that has its file system mounted at DIR"
+    add(doctor, "--root", told, Path, default=Path("/"), metavar="DIR")
     add_arch(doctor, "with --root: that machine's architecture")
     add_output(doctor)
 

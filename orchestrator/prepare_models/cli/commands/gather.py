@@ -8,7 +8,7 @@ from pathlib import Path
 from ...running import child
 from ...support.terminal import one_line
 from .. import printing
-from ..options import add_json
+from ..options import add, add_json
 
 EXAMPLE = (
     "example:\n  prepare-models gather orin/models workstation/models --output repository\n\n"
@@ -19,8 +19,8 @@ EXAMPLE = (
 
 def add_arguments(gather: argparse.ArgumentParser) -> None:
     """Add what ``gather`` takes."""
-    gather.add_argument("models_dirs", nargs="+", type=Path, metavar="MODELS_DIR", help="one for each kind of GPU")
-    gather.add_argument("--output", type=Path, required=True, metavar="DIR", help="the repository that is written")
+    add(gather, "models_dirs", "one for each kind of GPU", Path, nargs="+", metavar="MODELS_DIR")
+    add(gather, "--output", "the repository that is written", Path, required=True, metavar="DIR")
     add_json(gather, "outcome")
 
 

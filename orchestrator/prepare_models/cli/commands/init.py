@@ -22,6 +22,7 @@ from ...manifest.draft import Draft
 from ...running import inspecting
 from ...support.os_errors import writing
 from ...support.page import columns, show
+from ..options import add
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
 _KEY = "MODEL_KEY"  # variable for the key of an encrypted model, to be renamed by the user
@@ -34,13 +35,9 @@ EXAMPLE = (
 
 def add_arguments(init: argparse.ArgumentParser) -> None:
     """Add what ``init`` takes."""
-    init.add_argument(
-        "names", nargs="*", metavar="MODEL", help="files, URLs, and names of the catalog (default: one as an example)"
-    )
-    init.add_argument(
-        "-o", "--output", type=Path, default=Path("models.yaml"), metavar="FILE", help="default: models.yaml"
-    )
-    init.add_argument("--force", action="store_true", help="replace the file")
+    add(init, "names", "files, URLs, and names of the catalog (default: one as an example)", "MODEL", nargs="*")
+    add(init, "-o --output", "default: models.yaml", Path, default=Path("models.yaml"))
+    add(init, "--force", "replace the file")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from ...reports import inspection, text
 from ...running import inspecting
 from ...support.page import show
 from .. import printing
-from ..options import add_output
+from ..options import add, add_output
 
 EXAMPLE = (
     "example:\n  prepare-models inspect models/peoplesemsegnet/1/model.plan\n"
@@ -26,13 +26,11 @@ EXAMPLE = (
 
 def add_arguments(inspect: argparse.ArgumentParser) -> None:
     """Add what ``inspect`` takes."""
-    inspect.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help=".onnx, .etlt, .plan, .engine or a models directory"
-    )
-    inspect.add_argument("--layers", action="store_true", help="list the layers")
-    inspect.add_argument("--weights", action="store_true", help="list the weights of an ONNX model")
-    inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
-    inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
+    add(inspect, "files", ".onnx, .etlt, .plan, .engine or a models directory", Path, nargs="+")
+    add(inspect, "--layers", "list the layers")
+    add(inspect, "--weights", "list the weights of an ONNX model")
+    add(inspect, "--view", "show the graph of an .onnx in Netron, too")
+    add(inspect, "--key-file", "file that holds the key of an .etlt", Path)
     add_output(inspect)
 
 

@@ -12,7 +12,7 @@ from ...running import child
 from ...running.connection import ConnectionSpec
 from ...support.page import Table
 from .. import printing
-from ..options import add_table, command, positive
+from ..options import add, add_table, command, positive
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
@@ -35,10 +35,10 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
     }
     for name, (summary, metavar, text, example) in questions.items():
         ask = command(asks, name, summary, example)
-        ask.add_argument("about", metavar=metavar, help=text)
+        add(ask, "about", text, metavar)
         if name == "search":
-            ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")
-        ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+            add(ask, "--limit", "most results (default 25)", positive, default=25)
+        add(ask, "--ngc-key-file", "file with the NGC key", Path)
         add_table(ask)
 
 

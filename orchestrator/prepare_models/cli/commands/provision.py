@@ -22,7 +22,7 @@ from ...running.progress import Observer, Several
 from ...support.page import Part, Table, of_error, show
 from .. import building, printing
 from ..building import add_limits, add_sharing, observer, sharing
-from ..options import add_output, add_selection, positive, seconds
+from ..options import add, add_output, add_selection, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -40,23 +40,11 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
     add_selection(provision)
     add_limits(provision)
     add_sharing(provision)
-    provision.add_argument(
-        "--keep", type=positive, default=2, metavar="N", help="versions of each model that stay (default 2)"
-    )
-    provision.add_argument(
-        "--health",
-        metavar="CMD",
-        help="shell command that judges each new version; if it fails, the one before returns",
-    )
-    provision.add_argument(
-        "--health-timeout", type=seconds, default=60.0, metavar="SECONDS", help="longest time for it (default 60)"
-    )
-    provision.add_argument(
-        "--device", metavar="NAME", help="name of this machine in status and ledger (default: its host name)"
-    )
-    provision.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="write metrics for Prometheus' node_exporter, such as models.prom"
-    )
+    add(provision, "--keep", "versions of each model that stay (default 2)", positive, default=2)
+    add(provision, "--health", "shell command that judges each new version; if it fails, the one before returns", "CMD")
+    add(provision, "--health-timeout", "longest time for it (default 60)", seconds, default=60.0)
+    add(provision, "--device", "name of this machine in status and ledger (default: its host name)", "NAME")
+    add(provision, "--metrics", "write metrics for Prometheus' node_exporter, such as models.prom", Path)
     _add_install(provision)
     add_output(provision)
 
@@ -126,14 +114,10 @@ def _parts(done: Provisioned) -> list[Part]:
 def _add_install(command: argparse.ArgumentParser) -> None:
     """Add what makes units of a command line."""
     group = command.add_argument_group("systemd")
-    group.add_argument(
-        "--install-unit", action="store_true", help="install a service and a timer that do this every night, and end"
-    )
-    group.add_argument("--print", action="store_true", help="with --install-unit: print the units, install nothing")
-    group.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="DIR", help="with --install-unit: root directory of an image"
-    )
-    group.add_argument("--user", action="store_true", help="with --install-unit: for this user's service manager")
+    add(group, "--install-unit", "install a service and a timer that do this every night, and end")
+    add(group, "--print", "with --install-unit: print the units, install nothing")
+    add(group, "--root", "with --install-unit: root directory of an image", Path, default=Path("/"), metavar="DIR")
+    add(group, "--user", "with --install-unit: for this user's service manager")
 
 
 def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:

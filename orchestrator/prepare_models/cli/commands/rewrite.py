@@ -21,16 +21,16 @@ from ...planning import planner
 from ...reports import text
 from ...support.page import of_warning, show
 from .. import building, printing
-from ..options import add_executor, add_json
+from ..options import add, add_executor, add_json
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
 
 
 def add_arguments(rewrite: argparse.ArgumentParser) -> None:
     """Add what ``rewrite`` takes."""
-    rewrite.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
-    rewrite.add_argument("name", metavar="NAME", help="model to write the graph of")
-    rewrite.add_argument("-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write")
+    add(rewrite, "manifest", "models.yaml", Path, metavar="MANIFEST")
+    add(rewrite, "name", "model to write the graph of", "NAME")
+    add(rewrite, "-o --output", ".onnx to write", Path, required=True)
     add_executor(rewrite)
     add_json(rewrite, "report")
 

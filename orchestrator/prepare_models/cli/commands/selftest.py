@@ -14,7 +14,7 @@ from ...running import progress
 from ...selftest.steps import Selftest, Step, private_words
 from ...support.page import Table
 from .. import building, printing
-from ..options import add_executor, add_output
+from ..options import add, add_executor, add_output
 
 EXAMPLE = """\
 example:
@@ -26,10 +26,8 @@ exit status: 0 no step failed, 1 one did, 3 nothing here can build engines
 
 def add_arguments(selftest: argparse.ArgumentParser) -> None:
     """Add what ``selftest`` takes."""
-    selftest.add_argument(
-        "-o", "--output", type=Path, default=Path("selftest.json"), metavar="FILE",
-        help="file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)",
-    )  # fmt: skip
+    told = "file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)"
+    add(selftest, "-o --output", told, Path, default=Path("selftest.json"))
     add_executor(selftest)
     add_output(selftest)
 

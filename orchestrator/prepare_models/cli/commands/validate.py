@@ -23,7 +23,7 @@ from ...manifest.load import load
 from ...reports.text import write
 from ...support.page import show
 from .. import printing
-from ..options import add_json, manifest
+from ..options import add, add_json, manifest
 
 EXAMPLE = """\
 example:
@@ -56,11 +56,8 @@ class _Finding:
 
 def add_arguments(validate: argparse.ArgumentParser) -> None:
     """Add what ``validate`` takes."""
-    validate.add_argument(
-        "manifests", type=manifest, nargs="*", metavar="MANIFEST", default=[Path("models.yaml")],
-        help="default: ./models.yaml",
-    )  # fmt: skip
-    validate.add_argument("--require-lock", action="store_true", help="refuse a manifest without a lock")
+    add(validate, "manifests", "default: ./models.yaml", manifest, nargs="*", default=[Path("models.yaml")])
+    add(validate, "--require-lock", "refuse a manifest without a lock")
     add_json(validate, "findings")
 
 

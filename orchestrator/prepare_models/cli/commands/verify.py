@@ -15,7 +15,7 @@ from ...manifest.model import ModelSpec
 from ...planning import planner, status
 from ...reports import text
 from .. import building, printing
-from ..options import add_executor, add_table, add_target_dir
+from ..options import add, add_executor, add_table, add_target_dir
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -25,10 +25,8 @@ EXAMPLE = (
 
 def add_arguments(verify: argparse.ArgumentParser) -> None:
     """Add what ``verify`` takes."""
-    verify.add_argument(
-        "target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or the models directory that run wrote"
-    )
-    verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
+    add(verify, "target", "models.yaml, or the models directory that run wrote", Path, metavar="MANIFEST|MODELS_DIR")
+    add(verify, "names", "models to verify (default: all)", "NAME", nargs="*")
     add_target_dir(verify, what="of a manifest")
     add_executor(verify)
     add_table(verify, "reports")
