@@ -85,11 +85,8 @@ def find(name: str) -> Entry:
 def search(words: Sequence[str]) -> list[Entry]:
     """Return the entries that contain every word, in any case and field."""
     wanted = [word.lower() for word in words]
-    return [entry for entry in entries().values() if all(word in _text(entry) for word in wanted)]
-
-
-def _text(entry: Entry) -> str:
-    return json.dumps(entry.to_dict()).lower()
+    texts = ((entry, json.dumps(entry.to_dict()).lower()) for entry in entries().values())
+    return [entry for entry, text in texts if all(word in text for word in wanted)]
 
 
 def _data() -> dict[str, Any]:

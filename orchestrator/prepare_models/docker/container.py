@@ -155,7 +155,9 @@ class Containers:
             container = self._client.containers.create(**arguments(spec, local=self.daemon.local))
         try:
             with translated(connected=True):
-                self._send(container, spec, on_sent)
+                if not self.daemon.local:  # it doesn't see this machine's files
+                    for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
+                        container.put_archive(volume, archive)
                 ended = self._attend(container, on_out, on_err, timeout_s)
             self._bring(container, spec)
         except (HostError, InterruptedRunError):
@@ -167,12 +169,6 @@ class Containers:
                 self._running.discard(container)
             self._remove(container)
         return None if self._stopped.is_set() else ended
-
-    def _send(self, container: Container, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
-        """Send a container the files that a remote container engine doesn't see."""
-        if not self.daemon.local:
-            for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
-                container.put_archive(volume, archive)
 
     def _bring(self, container: Container, spec: RunSpec) -> None:
         """Fetch what a container wrote to the directories in ``back``."""

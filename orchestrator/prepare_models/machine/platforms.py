@@ -233,12 +233,6 @@ def dla() -> tuple[Dla, ...]:
     return tuple(Dla((row["tensorrt"][0], row["tensorrt"][1]), tuple(row["modules"])) for row in _document()["dla"])
 
 
-def jetpack_of(l4t: Version) -> JetPack | None:
-    """Return the JetPack of a release of Jetson Linux, or None if unknown."""
-    known = [row for row in releases() if row.l4t]
-    return next((row for row in known if version(row.l4t[0]) <= l4t <= version(row.l4t[1])), None)
-
-
 def has_dla(board: str, tensorrt: str) -> bool | None:
     """Return whether a TensorRT builds for the DLA of a module; None for an unknown module."""
     if not board:
@@ -256,7 +250,8 @@ def about_jetpack(machine: Machine) -> str:
     """Return what is known about a Jetson's release and its DLA, as a sentence."""
     if machine.l4t is None:
         return "unknown release"
-    found = jetpack_of(machine.l4t)
+    known = [row for row in releases() if row.l4t]
+    found = next((row for row in known if version(row.l4t[0]) <= machine.l4t <= version(row.l4t[1])), None)
     if found is None:
         return f"L4T {dotted(machine.l4t)} belongs to no known JetPack"
     parts = [f"JetPack {found.jetpack}: TensorRT {found.tensorrt}, CUDA {found.cuda}, Python {found.python}"]

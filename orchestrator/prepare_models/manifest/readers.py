@@ -177,7 +177,9 @@ class Reader:
         groups: dict[str, list[Setting]] = {}
         for row in some:
             if row.inline and isinstance(row.kind, Nested):
-                values[row.name] = self._inlined(row.kind.record, node)
+                own = {key: entry for key, entry in node.entries.items() if key in keys(row.kind.record)}
+                inner = Node("mapping", node.line, node.path, entries=own)
+                values[row.name] = self.record(row.kind.record, inner) if own else None
             elif row.group:
                 groups.setdefault(row.group, []).append(row._replace(group=""))
             elif row.key in node.entries:
@@ -188,10 +190,6 @@ class Reader:
             if entry is not None and self.is_a(entry, "mapping", f"a mapping of {', '.join(names)}"):
                 values |= self.settings(inside, entry, names)
         return {name: value for name, value in values.items() if value is not None}
-
-    def _inlined(self, record: type[R], node: Node) -> R | None:
-        own = {key: entry for key, entry in node.entries.items() if key in keys(record)}
-        return self.record(record, Node("mapping", node.line, node.path, entries=own)) if own else None
 
     def _exclusive(self, names: tuple[str, ...], node: Node) -> None:
         given = [name for name in names if name in node.entries]

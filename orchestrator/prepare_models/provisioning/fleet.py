@@ -53,7 +53,7 @@ class Device(NamedTuple):
 
     def age(self) -> str:
         """Return how old the status is, for people."""
-        return "-" if self.age_s is None else age(self.age_s)
+        return "-" if self.age_s is None else _span(self.age_s)
 
     def to_dict(self) -> dict[str, object]:
         """Return the machine as JSON."""
@@ -81,7 +81,7 @@ def counts(devices: Sequence[Device]) -> dict[str, int]:
     return {state: states.count(state) for state in reversed(STATES)}
 
 
-def age(seconds: float) -> str:
+def _span(seconds: float) -> str:
     """Return a span of time in its largest unit."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
@@ -113,9 +113,9 @@ def _state(status: ProvisionStatus, old: float, stale_s: float) -> tuple[str, st
     if failed or (status["outcome"] in (status_document.SOME_FAILED, status_document.STOPPED) and not back):
         return FAILED, "; ".join(map(_why, failed)) or status["outcome"]
     if old < -_AHEAD_S:
-        return STALE, f"its clock is {age(-old)} ahead, so nobody knows how old this is"
+        return STALE, f"its clock is {_span(-old)} ahead, so nobody knows how old this is"
     if old > stale_s:
-        return STALE, f"the last provisioning {'began' if status['finished_at'] is None else 'ended'} {age(old)} ago"
+        return STALE, f"the last provisioning {'began' if status['finished_at'] is None else 'ended'} {_span(old)} ago"
     if back:
         return ROLLED_BACK, "; ".join(map(_why, back))
     return (RUNNING if status["outcome"] == RUNNING else GOOD), ""

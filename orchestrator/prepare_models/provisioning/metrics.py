@@ -109,12 +109,12 @@ def _lines(metrics: Iterable[_Metric]) -> Iterator[str]:
     for metric in metrics:
         yield f"# HELP {metric.name} {metric.told}\n# TYPE {metric.name} gauge\n"
         for labels, value in metric.values:
-            told = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            quoted = {
+                name: text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+                for name, text in labels.items()
+            }
+            told = ",".join(f'{name}="{text}"' for name, text in quoted.items())
             yield f"{metric.name}{{{told}}} {value!r}\n" if told else f"{metric.name} {value!r}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
 def _last_good(file: Path) -> float | None:

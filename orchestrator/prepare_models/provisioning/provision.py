@@ -78,7 +78,10 @@ def perform(
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             with in_words(), Publisher() as publisher:
-                chosen = _for_this_device(choose())
+                chosen = choose()
+                # A device serves the engines of one target, each under the name of its model.
+                specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
+                chosen = chosen._replace(specs=list(specs.values()), elsewhere=())
                 told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
                 _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
@@ -89,12 +92,6 @@ def perform(
             raise
         told.end()
     return told.document
-
-
-def _for_this_device(chosen: Chosen) -> Chosen:
-    """Leave out targets: a device serves the engines of one, each under the name of its model."""
-    specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
-    return chosen._replace(specs=list(specs.values()), elsewhere=())
 
 
 class _Provisioning(Value):

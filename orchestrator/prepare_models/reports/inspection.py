@@ -55,11 +55,12 @@ def _plan(document: Document, *, layers: bool) -> list[str]:
     capabilities = header.get("compute_capabilities")
     targets = f" | compute capabilities {', '.join(capabilities)}" if capabilities else ""
     later = " and later" if header.get("and_later") else ""
+    runs_here = {True: "yes", False: "no", None: "not known"}[document["runs_here"]]
     lines = [
         f"==== {PRODUCTS[header['format']]} Engine ====",
         f"  Name: {one_line(details.get('name') or 'Unnamed Network 0')} | Explicit Batch Engine",
         f"  Version: {header['version']}{targets}{later}",
-        f"  Runs here: {_verdict(document['runs_here'])}: {one_line(document['told'])}",
+        f"  Runs here: {runs_here}: {one_line(document['told'])}",
     ]
     if document["io"] is not None:
         lines += _tensors(document["io"], "input", "Engine Input(s)") + _tensors(
@@ -68,10 +69,6 @@ def _plan(document: Document, *, layers: bool) -> list[str]:
     lines += _memory(document)
     lines += _profiles(document)
     return lines + _layers(document, "Layer(s)", listed=layers)
-
-
-def _verdict(runs_here: bool | None) -> str:
-    return {True: "yes", False: "no", None: "not known"}[runs_here]
 
 
 def _memory(document: Document) -> list[str]:
@@ -93,13 +90,10 @@ def _profiles(document: Document) -> list[str]:
     for number, profile in enumerate(profiles):
         lines.append(f"  - Profile: {number}")
         for index, binding in enumerate(io):
-            head = f"      Tensor: {one_line(binding['name']).ljust(width)} {_mode(binding)}, Index: {index}"
+            mode = f"({binding['mode'].capitalize()})".rjust(len("(Output)"))
+            head = f"      Tensor: {one_line(binding['name']).ljust(width)} {mode}, Index: {index}"
             lines.append(f"{head} | {_shapes(binding, profile.get(binding['name']))}")
     return lines
-
-
-def _mode(binding: Document) -> str:
-    return f"({binding['mode'].capitalize()})".rjust(len("(Output)"))
 
 
 def _shapes(binding: Document, ranges: Mapping[str, Sequence[int]] | None) -> str:

@@ -109,8 +109,4 @@ def _fetch(
 
 def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
     pairs = [(spec.source, spec.sha256), (spec.calibration_cache, None)]
-    return [(source, sha256) for source, sha256 in pairs if source is not None and _is_remote(source)]
-
-
-def _is_remote(source: str) -> bool:
-    return Source.of(source).is_remote
+    return [(source, sha256) for source, sha256 in pairs if source is not None and Source.of(source).is_remote]

@@ -97,7 +97,8 @@ class Lines(Observer):
     def event(self, event: Event) -> None:
         """Log the ends of stages; phases and other events only with details."""
         if event.kind == events.STAGE_FINISHED:
-            self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
+            seconds = round(float(event.data.get("seconds", 0.0)), 2)
+            self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=seconds)
         elif event.data.get("phase") == events.ELAPSED and event.data.get("done", 0) % _HEARTBEAT_S == 0:
             self._log.info(f"still building: {amount(event)}", model=event.model, stage=event.stage)
         elif event.data.get("phase") == events.SILENT:
@@ -215,10 +216,6 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
             yield Lines(_logger(log_format, verbose))
 
     return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
-
-
-def _seconds(event: Event) -> float:
-    return round(float(event.data.get("seconds", 0.0)), 2)
 
 
 def amount(event: Event) -> str:

@@ -7,13 +7,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
-from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import (
@@ -106,8 +105,9 @@ class Run:
     def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         kernel = os.uname()
-        reports = [self._reports.get(spec.label) or self._skipped(spec, self._why_skipped) for spec in self._specs]
-        reports += [self._skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
+        reports = [self._reports.get(spec.label) or _skipped(spec, self._why_skipped) for spec in self._specs]
+        reports += [_skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
+        built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
         counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
         return documents.Run(
             schema_version=SCHEMA_VERSION,
@@ -125,7 +125,8 @@ class Run:
                 power=power_of(),
             ),
             executor=self._executor.name,
-            runtime=self._seen_runtime(reports),
+            # As the entrypoint reported it, or the executor's own description if nothing was built.
+            runtime=built[0] if built else next(iter(self._planners.values())).runtime,
             summary=counts,
             models=reports,
         )
@@ -147,7 +148,9 @@ class Run:
 
     def _guarded(self, spec: ModelSpec) -> ModelReport | None:
         try:
-            return self._handed_on(self._locked(spec))
+            report = self._locked(spec)
+            if report is not None and self._supply is not None:
+                self._supply.hand_on(report, self._stop)
         except (InterruptedError, InterruptedRunError):
             return None
         except PrepareModelsError as error:
@@ -157,6 +160,7 @@ class Run:
             if no_room is None:
                 raise
             return failed(spec, no_room.info())
+        return report
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self._models_dir / spec.label
@@ -226,11 +230,6 @@ class Run:
                 raise NoRoomError(f"{each.about}: {each.message}", hint=each.hint)
         return [WarningInfo(code=e.code, message=f"{e.about}: {e.message}", hint=e.hint) for e in problems]
 
-    def _handed_on(self, report: ModelReport | None) -> ModelReport | None:
-        if report is not None and self._supply is not None:
-            self._supply.hand_on(report, self._stop)
-        return report
-
     def _found(self, planned: PlannedModel, turn: Turn) -> Entry | None:
         """Return the engine that a model needs from the store here, or from the shared one by way of it."""
         entry = restore.find(self._store, planned, turn)
@@ -288,16 +287,10 @@ class Run:
             self._stop.set()
             self._digests.stop()
 
-    def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
-        report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
-        report["status"] = SKIPPED
-        report["reason"] = why
-        return report
 
-    def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
-        """Return the runtime that the entrypoint reported, or the executor's own description if nothing was built."""
-        built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
-        return built[0] if built else next(iter(self._planners.values())).runtime
+def _skipped(spec: ModelSpec, why: str) -> ModelReport:
+    report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
+    return {**report, "status": SKIPPED, "reason": why}
 
 
 def _supply(settings: RunSettings, store: Store) -> Supply | None:

@@ -102,11 +102,8 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of left-aligned columns, two spaces apart."""
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(_cells, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(_padded, row, widths)).rstrip() for row in cells]
-
-
-def _padded(cell: str, to: int) -> str:
-    return cell + " " * (to - _cells(cell))
+    padded = ([cell + " " * (to - _cells(cell)) for cell, to in zip(row, widths, strict=True)] for row in cells)
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def _cells(text: str) -> int:

@@ -44,23 +44,22 @@ def main(arguments: argparse.Namespace) -> int:
             f"{arguments.root} is not a directory", hint="give the root of a machine's files, such as /mnt"
         )
     here = arguments.root == Path("/")
+    automatic: str | HostError | None = None
+    if here:
+        try:
+            automatic = choice.pick("auto").name
+        except HostError as error:
+            automatic = error
     findings = doctor.examine(
         facts.probe(arguments.root, arch=arguments.arch),
         models_dir=arguments.models_dir,
         platform=arguments.platform,
-        automatic=_automatic() if here else None,
+        automatic=automatic,
         power=facts.power_of(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
     printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
-
-
-def _automatic() -> str | HostError:
-    try:
-        return choice.pick("auto").name
-    except HostError as error:
-        return error
 
 
 def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:

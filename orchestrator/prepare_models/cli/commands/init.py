@@ -92,7 +92,7 @@ def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
         about.append(f"- encrypted: its key is on the page of the model; export {_KEY}=...")
     io = document["io"] or []
     about += [f"- {line}" for line in columns([(b["mode"], b["name"], b["dtype"], _shape(b["dims"])) for b in io])]
-    dynamic = {b["name"]: _shape(b["dims"]) for b in io if b["mode"] == "input" and not _is_static(b["dims"])}
+    dynamic = {b["name"]: _shape(b["dims"]) for b in io if b["mode"] == "input" and _is_dynamic(b["dims"])}
     optional: dict[str, object] = {"precision": "fp16"}
     if dynamic:
         about.append("- has dynamic axes: remove the # before inputs: and enter the sizes that it was trained with")
@@ -101,8 +101,8 @@ def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
     return Draft(entry, about=about, optional={**optional, "outputs": outputs} if outputs else optional)
 
 
-def _is_static(dims: Sequence[int | str | None] | None) -> bool:
-    return dims is not None and all(isinstance(size, int) and size >= 0 for size in dims)
+def _is_dynamic(dims: Sequence[int | str | None] | None) -> bool:
+    return dims is None or any(not isinstance(size, int) or size < 0 for size in dims)
 
 
 def _shape(dims: Sequence[int | str | None] | None) -> str:

@@ -151,9 +151,10 @@ def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dic
 
 def _summary(made: Lock) -> list[Part]:
     rows = [
-        (name, file.role, file.sha256[:16], str(file.bytes), _promised(file.source_id, file.promised), file.source)
+        (name, file.role, file.sha256[:16], str(file.bytes), promised, file.source)
         for name, files in made.models.items()
         for file in files
+        for promised in ("-" if file.source_id is None else file.promised or "first fetch, not pinned",)
     ]
     head: Sequence[str] = ("MODEL", "ROLE", "SHA256", "BYTES", "PROMISED BY", "SOURCE")
     platforms_ = [
@@ -166,7 +167,3 @@ def _summary(made: Lock) -> list[Part]:
         for engine in found
     ]
     return [Table(head, rows), *platforms_, *engines]
-
-
-def _promised(source_id: str | None, promised: str | None) -> str:
-    return "-" if source_id is None else promised or "first fetch, not pinned"

@@ -58,7 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         with observer(arguments) as shown, spans("provision") as traced:
             done = _provisioned(arguments, Several(shown, notifier, traced))
-            notifier.ended(_summary(done), good=done.ok)
+            states = ", ".join(f"{name} {each['state']}" for name, each in done.models.items())
+            notifier.ended(f"{done.document['outcome']}: {states}", good=done.ok)
     except BaseException as error:
         if isinstance(error, PrepareModelsError):
             notifier.ended(f"[{error.code}] {error.message}", good=False)
@@ -86,10 +87,6 @@ def _provisioned(arguments: argparse.Namespace, listener: Observer) -> Provision
         health=Health(arguments.health, arguments.health_timeout) if arguments.health else None,
         observer=listener,
     )
-
-
-def _summary(done: Provisioned) -> str:
-    return f"{done.document['outcome']}: " + ", ".join(f"{name} {each['state']}" for name, each in done.models.items())
 
 
 def _measure(arguments: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+from prepare_models_entrypoint.contract.report import FAILED
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...manifest.load import load
@@ -38,13 +38,9 @@ def main(arguments: argparse.Namespace) -> int:
     executor = building.executor(arguments, builds=False)
     reports = [executor.ask(JobKind.VERIFY, spec, models_dir / spec.name) for spec in specs]
     printing.result(arguments, {"models": reports}, *text.verifications(reports))
-    return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
-
-
-def _is_good(report: ModelReport) -> bool:
-    """Return whether an engine was compared without any finding against it."""
-    verification = report["verification"]
-    return report["status"] != FAILED and verification is not None and verification["verdict"] != "not-compared"
+    verdicts = [report["verification"] and report["verification"]["verdict"] for report in reports]
+    unsure = any(verdict in (None, "not-compared") for verdict in verdicts)
+    return EXIT_MODEL_FAILED if unsure or any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
 def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]:
