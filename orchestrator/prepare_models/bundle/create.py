@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.source import Source
@@ -23,15 +22,13 @@ from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
+from ..signing.envelopes import Signer
 from ..support.os_errors import writing
 from ..support.paths import cache_dir
 from . import wheels
 from .contents import Contents, OnBytes, add_image, check_room, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 
 class Order(Value):
@@ -53,7 +50,7 @@ class Order(Value):
     given_wheels: Path | None = None
     timing: bool = False
     engines: bool = False
-    signer: CryptoSigner | None = None
+    signer: Signer | None = None
     series: str = ""
     counter: int | None = None
     accept_eula: bool = False

@@ -6,21 +6,19 @@ import argparse
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..executors import choice
 from ..executors.executor import Executor
 from ..options import POLICIES, PULL_OR_BUILD, ContainerOptions, FarmOptions, Sharing, Signatures
 from ..reports import documents, text
+from ..reports.documents import RunReport
 from ..running import progress
+from ..running.progress import Observer
 from ..running.selection import Bundle, Delivery, ManifestLike
 from ..support.page import show
 from .options import add, add_key, add_output, seconds, signatures, size
-
-if TYPE_CHECKING:
-    from ..reports.documents import RunReport
-    from ..running.progress import Observer
 
 
 def add_building(command: argparse.ArgumentParser) -> None:

@@ -9,17 +9,14 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 from .. import __version__
 from ..errors import HostError, UsageError
 from ..machine.platforms import Platform, table
+from .container import Containers
 from .daemon import MACHINES
-
-if TYPE_CHECKING:
-    from .container import Containers
 
 _ENTRYPOINT = "prepare_models_entrypoint"
 _CONVERTER = "tao-converter"

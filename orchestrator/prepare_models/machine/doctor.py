@@ -22,12 +22,11 @@ from ..errors import HostError
 from ..support.paths import cache_dir
 from . import platforms
 from .environments import unavailable
-from .facts import Machine
+from .facts import Machine, Power
 from .platforms import Platform
 
 if TYPE_CHECKING:
     from ..docker.container import Containers
-    from .facts import Power
 
 
 OK = "ok"

@@ -16,9 +16,10 @@ from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import disk_budget, foresight, planner
+from . import disk_budget, foresight
 from .disk_budget import Disk
 from .planned import PlannedModel, decision, left_out
+from .planner import Planner
 
 
 class Foreseen(WarningInfo):
@@ -98,11 +99,11 @@ def planned(
     """Return what would be done for each model, and the runtimes that would do it, by device class."""
     directory = paths.refuse_file(models_dir, paths.MODELS)
     digests = open_digests()
-    store, executors = open_store(digests), executor.by_device(specs)
-    plans = planner.by_device(executors, directory, store=store, digests=digests, force=force)
+    store, runtimes = open_store(digests), {name: each.describe() for name, each in executor.by_device(specs).items()}
+    plans = {device: Planner(directory, runtime, store, digests, force) for device, runtime in runtimes.items()}
     found = [plans[spec.device].plan(spec) for spec in specs]
     digests.save()
-    return found, {device: each.runtime for device, each in plans.items()}
+    return found, runtimes
 
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:

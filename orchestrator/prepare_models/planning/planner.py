@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions, downloads, external_data
 from prepare_models_entrypoint.contract.digest import Digest, Pending, is_known
@@ -24,9 +23,6 @@ from ..store.local import Entry, Store, open_store
 from ..support.file_digests import Digests, open_digests
 from ..support.paths import contents_dir
 from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
-
-if TYPE_CHECKING:
-    from ..executors.executor import Executor
 
 PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
@@ -255,14 +251,6 @@ class Planner(Value):
             return _Finding(mismatch)
         stale = _stale_companion(spec, output_dir, record)
         return _Finding(stale, sound=True) if stale else None
-
-
-def by_device(
-    executors: Mapping[str, Executor], models_dir: Path, *, store: Store, digests: Digests, force: bool
-) -> dict[str, Planner]:
-    """Return what plans the models of each device class. ``executors``: what builds for it."""
-    runtimes = {device: executor.describe() for device, executor in executors.items()}
-    return {device: Planner(models_dir, runtime, store, digests, force) for device, runtime in runtimes.items()}
 
 
 def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:

@@ -11,18 +11,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
 from prepare_models_entrypoint.contract.fetch import FetchJob, Pins
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
+from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
 from .connection import ConnectionSpec
-
-if TYPE_CHECKING:
-    from ..manifest.model import ModelSpec
 
 
 class Fetcher(Protocol):

@@ -35,9 +35,9 @@ from ..executors.work import OnEvent, Work, failed
 from ..machine.facts import power_of
 from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
-from ..planning import disk_budget, planner
+from ..planning import disk_budget
 from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
-from ..planning.planner import changed_at
+from ..planning.planner import Planner, changed_at
 from ..reports import documents
 from ..reports.documents import timestamp
 from ..store import restore
@@ -75,9 +75,10 @@ class Run:
         self._why_skipped = ""
         self._publisher = Publisher()
         self._executors = self._executor.by_device(self._specs)
-        self._planners = planner.by_device(
-            self._executors, self._models_dir, store=self._store, digests=self._digests, force=settings.force
-        )
+        self._planners = {
+            device: Planner(self._models_dir, each.describe(), self._store, self._digests, settings.force)
+            for device, each in self._executors.items()
+        }
         self._reports: dict[str, ModelReport] = {}
 
     def models(self) -> None:

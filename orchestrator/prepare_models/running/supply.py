@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelReport, WarningInfo
 
@@ -14,9 +13,6 @@ from ..planning.planned import PlannedModel
 from ..signing import envelopes
 from ..store.local import Store
 from ..store.shared import SharedStore
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 
 class Supply:
@@ -41,7 +37,7 @@ class Supply:
             self._shared.refuse_read_only()
         self._sharing, self._store, self._replace = sharing, store, replace
         key = sharing.sign
-        self._signer: CryptoSigner | None = envelopes.private_key(key, sharing.password_file) if key else None
+        self._signer: envelopes.Signer | None = envelopes.private_key(key, sharing.password_file) if key else None
         self._guard = threading.Lock()
         self._met = False
         self._lost: SharedStoreError | None = None

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -22,6 +22,7 @@ STATEMENT = "application/vnd.in-toto+json"
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError)  # raised for malformed envelopes and keys
 
 T = TypeVar("T")
+Signer: TypeAlias = "CryptoSigner"  # a private key
 
 
 class RefusedError(Exception):

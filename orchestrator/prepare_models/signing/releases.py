@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -25,9 +25,6 @@ from ..support.os_errors import writing
 from . import envelopes
 from .envelopes import RefusedError
 from .trust import CONTENTS, KeyList
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 BUNDLE, LOCK = "bundle", "lock"
 _PREDICATE = "https://github.com/prepare-models/prepare-models/blob/main/docs/signatures.md#release-version-1"
@@ -71,7 +68,7 @@ def edition(kind: str, sha256: str, series: str, counter: int | None) -> Release
     return Release(kind, series, int(time.time()) if counter is None else counter, sha256)
 
 
-def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
+def sign(file: Path, release: Release, signer: envelopes.Signer) -> Path:
     """Write the signature of a bundle or lock next to it, and return its path."""
     statement = {
         "_type": STATEMENT_TYPE,

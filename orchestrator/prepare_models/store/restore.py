@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.report import EDITED, FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import Source
 
 from ..planning.planned import PlannedModel
+from ..running.publishing import Publisher
 from ..signing.origins import untrusted
 from . import CALIBRATION
 from . import PLAN as STORED_PLAN
 from .local import Entry, Store, Turn, record_digest
-
-if TYPE_CHECKING:
-    from ..running.publishing import Publisher
 
 
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
