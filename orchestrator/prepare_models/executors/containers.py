@@ -98,8 +98,10 @@ class BuildingContainers(Transport):
                 spec = replace(spec, back={} if shared else _written(step))
                 return attend(self._site, step, spec, on_event, timeout_s)
         finally:
-            if step.kind is JobKind.RUN:
-                _remove_empty(work.output_dir)
+            # What published nothing leaves no directories: Triton considers every directory a model.
+            for directory in (work.output_dir / "1", work.output_dir) if step.kind is JobKind.RUN else ():
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
         """Publish what was copied from another machine."""
@@ -188,13 +190,6 @@ def _bound(paths: Sequence[Path]) -> list[Bind]:
 
 def _secret(file: Path | None, target: Path) -> list[Bind]:
     return [] if file is None else [Bind(file, str(target))]
-
-
-def _remove_empty(output_dir: Path) -> None:
-    """Remove the directories of a build that published nothing: Triton considers every directory a model."""
-    for directory in (output_dir / "1", output_dir):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
 
 
 def _network_environment() -> tuple[dict[str, str], list[Bind]]:

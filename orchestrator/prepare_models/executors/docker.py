@@ -128,14 +128,12 @@ class Docker(Executor):
             if self._stopped:
                 raise InterruptedRunError("the run was stopped")
             if self._connected is None:
-                self._connected = self._made()
+                from .containers import BuildingContainers, FetchingContainers
+                from .site import Site
+
+                site = Site(self._options, self._umask)
+                if self._runtime is not None:
+                    site.describe()  # asks the image again if the way to the GPU has changed
+                fetching = FetchingContainers(site) if site.local else self._local
+                self._connected = _Connected(site, BuildingContainers(site), fetching)
             return self._connected
-
-    def _made(self) -> _Connected:
-        from .containers import BuildingContainers, FetchingContainers
-        from .site import Site
-
-        site = Site(self._options, self._umask)
-        if self._runtime is not None:
-            site.describe()  # asks the image again if the way to the GPU has changed
-        return _Connected(site, BuildingContainers(site), FetchingContainers(site) if site.local else self._local)

@@ -27,7 +27,7 @@ from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from ..running.publishing import Publisher
 from ..store import restore
-from ..store.local import Store, Turn, open_store
+from ..store.local import Turn, open_store
 from ..store.shared import SharedStore
 from . import FARM
 from .executor import Downloader, Executor
@@ -181,21 +181,18 @@ class _Class(Executor, Downloader):
         turn = store.turn(key, work.output_dir, on_wait=lambda _: None, stopped=lambda: self._cluster.stopped)
         planned = PlannedModel(work.spec, work.output_dir, BUILD, "", turn=key)
         with contextlib.nullcontext() if key == work.build_key else turn, Publisher() as publisher:
-            self._pull(key, report, store)
+            digest = report["engine"]["sha256"] if report["engine"] else ""
+            came = self._shared.pull(key, store, locked={key: digest}, stopped=lambda: self._cluster.stopped)
+            if came is None:
+                told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
+                raise FarmError("farm-engine-absent", told)
+            # Its digest came over the farm's own connection, so it counts as built here, signed or not.
+            store.put({**came.record, "origin": None}, came.files)
             entry = restore.find(store, planned, Turn(waited=False, last_place=None))
             if entry is None:
                 raise FarmError("farm-engine-differs", f"the engine {key[:16]} is not what the manifest asks for")
             found = restore.restore(entry, planned, publisher)
         return {**found, "status": report["status"], "stages": report["stages"]} if found["error"] is None else found
-
-    def _pull(self, key: str, report: ModelReport, store: Store) -> None:
-        digest = report["engine"]["sha256"] if report["engine"] else ""
-        entry = self._shared.pull(key, store, locked={key: digest}, stopped=lambda: self._cluster.stopped)
-        if entry is None:
-            told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
-            raise FarmError("farm-engine-absent", told)
-        # Its digest came over the farm's own connection, so it counts as built here, signed or not.
-        store.put({**entry.record, "origin": None}, entry.files)
 
 
 def _sendable(spec: ModelSpec) -> ModelSpec:

@@ -20,7 +20,7 @@ from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.daemon import LABEL, Image, container_groups, container_user, owner_labels, owner_lives
+from ..docker.daemon import LABEL, container_groups, container_user, owner_labels, owner_lives
 from ..errors import ContainerError, KeyUnavailableError
 from ..machine import platforms
 from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
@@ -59,7 +59,10 @@ class Site:
         self._machine = this_machine() if daemon.local else _machine_elsewhere(options, daemon.arch)
         self.platform = platforms.of(options.platform, self._machine)
         self._name = options.image or self.platform.image
-        self.image = self._find_image()
+        self.image = self.containers.needed(self._name, self.platform.name)
+        why_not = self.image.unfit()
+        if why_not is not None:
+            raise ContainerError("image-unfit", f"{self._name}: {why_not}", hint="prepare-models image build")
         wanted = self._wanted = gpu.wanted(options.gpu, self.platform)
         self._access = gpu.choose(daemon, self._machine, wanted)
         self._gpus: queue.Queue[gpu.Access] | None = None
@@ -164,13 +167,6 @@ class Site:
             yield access
         finally:
             self._gpus.put(access)
-
-    def _find_image(self) -> Image:
-        image = self.containers.needed(self._name, self.platform.name)
-        why_not = image.unfit()
-        if why_not is not None:
-            raise ContainerError("image-unfit", f"{self._name}: {why_not}", hint="prepare-models image build")
-        return image
 
 
 def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:

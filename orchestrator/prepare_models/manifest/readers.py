@@ -164,7 +164,11 @@ class Reader:
         for node in layers:
             if self.is_a(node, "mapping", expected or Nested(record).expected):
                 values |= self.settings(rows(record), node, keys(record))
-                self._exclusive(record.EXCLUSIVE, node)
+                given = [name for name in record.EXCLUSIVE if name in node.entries]
+                if len(given) > 1:
+                    *others, last = record.EXCLUSIVE
+                    choice = f"{', '.join(f'{name}:' for name in others)} and {last}:"
+                    self.problems.add(node, f"give one of {choice}, not {' and '.join(given)}")
         missing = [row for row in rows(record) if row.default is REQUIRED and row.name not in values]
         return None if missing or not any(node.kind == "mapping" for node in layers) else record(**values)
 
@@ -190,9 +194,3 @@ class Reader:
             if entry is not None and self.is_a(entry, "mapping", f"a mapping of {', '.join(names)}"):
                 values |= self.settings(inside, entry, names)
         return {name: value for name, value in values.items() if value is not None}
-
-    def _exclusive(self, names: tuple[str, ...], node: Node) -> None:
-        given = [name for name in names if name in node.entries]
-        if len(given) > 1:
-            choice = ", ".join(f"{name}:" for name in names[:-1])
-            self.problems.add(node, f"give one of {choice} and {names[-1]}:, not {' and '.join(given)}")

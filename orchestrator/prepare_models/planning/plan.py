@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.contract.identity import Change, converter_of
 from prepare_models_entrypoint.contract.report import WarningInfo
 from prepare_models_entrypoint.contract.values import Value
@@ -18,7 +19,7 @@ from ..support.file_digests import open_digests
 from ..support.page import Message
 from . import disk_budget, foresight
 from .disk_budget import Disk
-from .planned import PlannedModel, decision, left_out
+from .planned import ELSEWHERE, PlannedModel, decision, why_elsewhere
 from .planner import Planner
 
 
@@ -87,7 +88,10 @@ def make(
         for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
     ]
     warnings = [each.info() for each in dict.fromkeys(told)]
-    warnings += map(left_out, elsewhere)
+    warnings += [
+        WarningInfo(code=ELSEWHERE, message=f"{spec.label}: {why_elsewhere(spec)}", hint=ERRORS[ELSEWHERE].advice)
+        for spec in elsewhere
+    ]
     models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
     disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
     return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings), disks)

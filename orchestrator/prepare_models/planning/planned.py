@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.contract.identity import Change
-from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo
+from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.values import Value
 
 from ..manifest.model import ModelSpec
@@ -53,8 +52,3 @@ ELSEWHERE = "target-elsewhere"
 def why_elsewhere(spec: ModelSpec) -> str:
     """Return why a model is left out."""
     return f"{spec.device} is not the device class that engines are built for here"
-
-
-def left_out(spec: ModelSpec) -> WarningInfo:
-    """Return what a plan says of a model that is left out."""
-    return WarningInfo(code=ELSEWHERE, message=f"{spec.label}: {why_elsewhere(spec)}", hint=ERRORS[ELSEWHERE].advice)

@@ -179,7 +179,10 @@ class _Provisioning(Value):
                 entry = restore.found_in(folder, model.turn, store)
                 if entry is not None:
                     with contextlib.suppress(OSError):  # such as a full disk: the run says what it needs
-                        _copy(entry, folder, staged)
+                        (staged / PLAN).parent.mkdir(parents=True)
+                        for file in entry.files.values():
+                            share_file(file, staged / file.relative_to(folder), link=True)
+                        write_atomic(staged / companions.REPORT, json.dumps(entry.record).encode("ascii"))
                     break
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
@@ -224,7 +227,10 @@ class _Provisioning(Value):
         if record is None or self._is_held(model, record["build_key"] or ""):
             return
         with self._lock(releases):
-            before = self._first(releases)
+            if releases.current is None and read_record(releases.folder) is not None:  # which run built in place
+                with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
+                    self._adopt(releases)
+            before = releases.current
             entry = Entry(record["build_key"] or "", restore.files_in(staged), record, 0, 0.0)
             report = ModelReport(**{**restore.as_of(entry, model), "status": record["status"]})
             number = releases.add(report, entry.files, self.publisher)
@@ -234,13 +240,6 @@ class _Provisioning(Value):
             self._note(ledger.SWITCHED, releases, before, model.told())
             self.told.settle(model.spec.name, status.SWITCHED, model.told())
             self._try_out(releases, number)
-
-    def _first(self, releases: Releases) -> int | None:
-        """Return the current version; an engine that ``run`` built in place becomes one."""
-        if releases.current is None and read_record(releases.folder) is not None:
-            with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
-                self._adopt(releases)
-        return releases.current
 
     def _adopt(self, releases: Releases) -> None:
         record = read_record(releases.folder)
@@ -301,14 +300,6 @@ class _Provisioning(Value):
         return model_lock(
             releases.folder, on_wait=lambda owner: self.observer.waiting(name, owner), stopped=lambda: False
         )
-
-
-def _copy(entry: Entry, folder: Path, target: Path) -> None:
-    """Put an engine with its record into another model directory."""
-    (target / PLAN).parent.mkdir(parents=True)
-    for file in entry.files.values():
-        share_file(file, target / file.relative_to(folder), link=True)
-    write_atomic(target / companions.REPORT, json.dumps(entry.record).encode("ascii"))
 
 
 def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:

@@ -66,19 +66,13 @@ def _plan(document: Document, *, layers: bool) -> list[str]:
         lines += _tensors(document["io"], "input", "Engine Input(s)") + _tensors(
             document["io"], "output", "Engine Output(s)"
         )
-    lines += _memory(document)
+    known, streamed = details.get("device_memory_bytes"), details.get("streamable_weights_bytes")
+    lines += ["", "  ---- Memory ----"]
+    lines.append("  Device Memory: " + (f"{known} bytes" if known is not None else "unknown without a GPU"))
+    lines += [f"  Streamable Weights: {streamed} bytes"] if streamed else []
+    lines += [f"  Weights in the Plan: {header['weights_bytes']} bytes"] if header.get("weights_bytes") else []
     lines += _profiles(document)
     return lines + _layers(document, "Layer(s)", listed=layers)
-
-
-def _memory(document: Document) -> list[str]:
-    details, header = document["details"] or {}, document["header"]
-    known = details.get("device_memory_bytes")
-    lines = ["", "  ---- Memory ----"]
-    lines.append("  Device Memory: " + (f"{known} bytes" if known is not None else "unknown without a GPU"))
-    streamed = details.get("streamable_weights_bytes")
-    lines += [f"  Streamable Weights: {streamed} bytes"] if streamed else []
-    return lines + ([f"  Weights in the Plan: {header['weights_bytes']} bytes"] if header.get("weights_bytes") else [])
 
 
 def _profiles(document: Document) -> list[str]:

@@ -18,7 +18,6 @@ from ...support.display import byte_lines
 from ...support.page import Part, Table
 from .. import printing
 from ..options import (
-    Actions,
     add,
     add_arch,
     add_bases,
@@ -45,7 +44,8 @@ exit status: 0 good, 1 the bundle is damaged or incomplete, or something is miss
 def add_arguments(bundle: argparse.ArgumentParser) -> None:
     """Add what ``bundle`` takes."""
     actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_bundle_create(actions)
+    example = "models.yaml -o site.bundle --platform rtx"
+    create = command(actions, "create", "make a bundle from a locked manifest", example)
     verify = command(actions, "verify", "check every byte of a bundle", "site.bundle")
     listed = command(actions, "ls", "list what is in a bundle", "site.bundle")
     for each in (verify, listed):
@@ -55,10 +55,6 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     add_table(listed, "index")
     add_output(verify, table=False)
 
-
-def _add_bundle_create(actions: Actions) -> None:
-    example = "models.yaml -o site.bundle --platform rtx"
-    create = command(actions, "create", "make a bundle from a locked manifest", example)
     add(create, "manifest", "models.yaml, with its lock next to it", Path, metavar="MANIFEST")
     add(create, "-o --output", "bundle to write", Path, required=True)
     told = "include this platform's image; local: wheels that build without containers; may be repeated"

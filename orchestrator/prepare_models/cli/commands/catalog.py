@@ -6,7 +6,6 @@ import argparse
 import json
 
 from ... import catalog
-from ...catalog import Entry
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import write
 from ...support.page import Table
@@ -34,8 +33,13 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print entries of the catalog."""
     if arguments.ask == "show":
+        from ...manifest.draft import manifest, of_entry
+
         entry = catalog.find(arguments.name)
-        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else _text(entry))
+        lines = [manifest([of_entry(entry)]).partition("models:\n")[2].rstrip(), ""]
+        lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
+        lines += [f"read in    {source}" for source in entry.sources]
+        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else "\n".join(lines))
         return EXIT_OK
     found = catalog.search(getattr(arguments, "words", ()))
     rows = [
@@ -45,11 +49,3 @@ def main(arguments: argparse.Namespace) -> int:
     table = Table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows)
     printing.result(arguments, [entry.to_dict() for entry in found], table)
     return EXIT_OK if found else EXIT_MODEL_FAILED
-
-
-def _text(entry: Entry) -> str:
-    from ...manifest.draft import manifest, of_entry
-
-    lines = [manifest([of_entry(entry)]).partition("models:\n")[2].rstrip(), ""]
-    lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
-    return "\n".join([*lines, *(f"read in    {source}" for source in entry.sources)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.kinds import OneOf
@@ -31,9 +32,10 @@ exit status: 0 the engine is good, 1 the model failed, 2 usage error,
 def add_arguments(convert: argparse.ArgumentParser) -> None:
     """Add what ``convert`` takes."""
     add(convert, "model", "path, https://, ngc:// or hf:// URL, or catalog:NAME", "MODEL")
-    add(convert, "--name", "the model's directory and its name in Triton (default: the file's)", _name)
+    add(convert, "--name", "the model's directory and its name in Triton (default: the file's)", partial(value, NAME))
+    precision = OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS)
     told = f"{', '.join(PRECISIONS)} or {AUTO} (default: that of the catalog's entry, else fp32)"
-    add(convert, "--precision", told, _precision, metavar="PRECISION")
+    add(convert, "--precision", told, partial(value, precision), metavar="PRECISION")
     told = "shape of a dynamic input, such as x=1x3x640x640, or MIN:OPT:MAX, such as x=1x3x64x64:4x3x64x64:8x3x64x64"
     add(convert, "--shape", told, _shape, many=True, metavar="NAME=SHAPE")
     told = "typical samples: they calibrate int8, and the engine is verified on them"
@@ -72,14 +74,6 @@ def main(arguments: argparse.Namespace) -> int:
         if target is None and report.ok:
             text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
     return status(report)
-
-
-def _name(given: str) -> str:
-    return str(value(NAME, given))
-
-
-def _precision(given: str) -> str:
-    return str(value(OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS), given))
 
 
 def _shape(given: str) -> tuple[str, object]:

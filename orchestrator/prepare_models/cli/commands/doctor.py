@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
@@ -15,7 +14,6 @@ from ...machine.doctor import FAIL, OK, WARN, Finding
 from ...planning import disk_budget, foresight
 from ...planning import plan as plans
 from ...support.file_digests import open_digests
-from ...support.page import Table
 from .. import printing
 from ..options import add, add_arch, add_output, add_target_dir, manifest
 from ..parser import DEFAULT_MANIFEST
@@ -58,7 +56,9 @@ def main(arguments: argparse.Namespace) -> int:
         power=facts.power_of(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
-    printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))
+    rows = [((each.status, each.name, each.message), "" if each.status == OK else each.fix) for each in findings]
+    document = {"findings": [dataclasses.asdict(finding) for finding in findings]}
+    printing.result(arguments, document, printing.verdicts(rows))
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
 
 
@@ -79,11 +79,3 @@ def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
     status = {"error": FAIL, "warning": WARN}
     findings = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
     return findings or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
-
-
-def _table(findings: Iterable[Finding]) -> Table:
-    rows = []
-    for finding in findings:
-        rows.append((finding.status, finding.name, finding.message))
-        rows += [("", "", f"-> {finding.fix}")] if finding.fix and finding.status != OK else []
-    return Table((), rows, 0)

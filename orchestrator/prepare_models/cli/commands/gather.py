@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from ...running import child
-from ...support.terminal import one_line
 from .. import printing
 from ..options import add, add_json
 
@@ -28,9 +27,6 @@ def main(arguments: argparse.Namespace) -> int:
     """Write one Triton repository of engines built on several GPUs."""
     places = [str(path.absolute()) for path in (arguments.output, *arguments.models_dirs)]
     document = child.ask("gather", "--", *places)
-    return printing.of_models(arguments, document, arguments.output, _told)
-
-
-def _told(model: child.Answer) -> str:
-    engines = ", ".join(f"{capability} {file}" for capability, file in model["engines"].items())
-    return f"{one_line(model['name'])}: {engines}"
+    return printing.of_models(
+        arguments, document, arguments.output, lambda model: [" ".join(each) for each in model["engines"].items()]
+    )

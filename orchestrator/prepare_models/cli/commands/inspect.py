@@ -47,7 +47,11 @@ def main(arguments: argparse.Namespace) -> int:
         _print(documents, arguments)
     failed = any(each["error"] for document in documents for each in (document, *document.get("models", ())))
     if arguments.view and not failed:
-        _serve(arguments.files[0])
+        import netron
+
+        _refuse_other_hosts()
+        netron.start(str(arguments.files[0]), address=("127.0.0.1", 0))  # opens a browser
+        netron.wait()  # until the user presses Ctrl-C
     return EXIT_MODEL_FAILED if failed else EXIT_OK
 
 
@@ -76,15 +80,6 @@ def _check_view(files: Sequence[Path]) -> None:
         import netron  # noqa: F401  # only asked for
     except ImportError as error:
         raise ExtraMissingError(extras.missing("--view", "view", error)) from None
-
-
-def _serve(file: Path) -> None:
-    """Serve the graph only on this machine and open a browser; return when the user presses Ctrl-C."""
-    import netron
-
-    _refuse_other_hosts()
-    netron.start(str(file), address=("127.0.0.1", 0))
-    netron.wait()
 
 
 def _refuse_other_hosts() -> None:

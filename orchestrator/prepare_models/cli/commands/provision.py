@@ -129,11 +129,16 @@ def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
     elsewhere = arguments.root != Path("/")
     if elsewhere and not all(path.is_absolute() for path in (*writes, arguments.bundle or arguments.manifest)):
         raise UsageError("a relative path leads nowhere in an image", hint="with --root, give absolute paths")
-    if not elsewhere:
-        _check(arguments)
+    if not elsewhere and arguments.bundle is None:  # a manifest that can't be read would fail every night
+        api.load(arguments.manifest)
+    elif not elsewhere and not arguments.bundle.is_file():
+        raise UsageError(f"there is no bundle {arguments.bundle}", hint="check the path")
+    only = argparse.ArgumentParser(add_help=False)  # what only installs, and is not repeated
+    _add_install(only)
+    repeated = only.parse_known_args(arguments.argv)[1]
     places = [path.absolute() for path in writes]
     directory = Path("/") if elsewhere else Path.cwd()
-    rendered = units.render([_program(), *_repeated(arguments.argv)], directory, places, user=arguments.user)
+    rendered = units.render([_program(), *repeated], directory, places, user=arguments.user)
     if arguments.print:
         text.write("\n".join(f"# {name}\n{unit}" for name, unit in rendered.items()).rstrip())
         return EXIT_OK
@@ -144,26 +149,11 @@ def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
     return EXIT_OK
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what would fail every night: a manifest that can't be read, a bundle that is not there."""
-    if arguments.bundle is None:
-        api.load(arguments.manifest)
-    elif not arguments.bundle.is_file():
-        raise UsageError(f"there is no bundle {arguments.bundle}", hint="check the path")
-
-
 def _program() -> str:
     program = Path(sysconfig.get_path("scripts"), "prepare-models")
     if not program.exists():
         raise HostError(f"there is no {program} for the service to start", hint="install prepare-models with pip")
     return str(program)
-
-
-def _repeated(argv: Sequence[str]) -> list[str]:
-    """Return a command line without what only installs."""
-    only = argparse.ArgumentParser(add_help=False)
-    _add_install(only)
-    return only.parse_known_args(argv)[1]
 
 
 def _next_steps(arguments: argparse.Namespace, *, elsewhere: bool) -> list[str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...machine.doctor import OK
 from ...reports.documents import save
 from ...running import progress
-from ...selftest.steps import Selftest, Step, private_words
-from ...support.page import Table
+from ...selftest.steps import Selftest, private_words
 from .. import building, printing
 from ..options import add, add_executor, add_output
 
@@ -42,13 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
         outcome = test.run()
     document = outcome.document(private)
     save(arguments.output, document)
-    printing.result(arguments, json.loads(document), _table(outcome.steps), "", f"file  {arguments.output}")
+    rows = [
+        ((step.verdict, step.name, f"{step.seconds:7.1f} s", step.message), "" if step.verdict == OK else step.fix)
+        for step in outcome.steps
+    ]
+    printing.result(arguments, json.loads(document), printing.verdicts(rows), "", f"file  {arguments.output}")
     return EXIT_MODEL_FAILED if outcome.failed else EXIT_OK
-
-
-def _table(steps: Iterable[Step]) -> Table:
-    rows = []
-    for step in steps:
-        rows.append((step.verdict, step.name, f"{step.seconds:7.1f} s", step.message))
-        rows += [("", "", "", f"-> {step.fix}")] if step.fix and step.verdict != OK else []
-    return Table((), rows, 0)
