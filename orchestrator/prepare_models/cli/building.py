@@ -93,8 +93,8 @@ class Place(TypedDict):
     force: bool
 
 
-class Choice(TypedDict):
-    """Which models of a manifest, and what they must match."""
+class Call(Place):
+    """The same of a manifest or bundle: which models of it, and what they must match."""
 
     models: list[str]
     locked: bool
@@ -110,9 +110,11 @@ def place(arguments: argparse.Namespace) -> Place:
     }  # fmt: skip
 
 
-def models(arguments: argparse.Namespace) -> Choice:
-    """Return which models a command line chooses, and what they must match."""
-    return {"models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments)}
+def call(arguments: argparse.Namespace) -> Call:
+    """Return which models a command line chooses, where it builds, and for whom."""
+    return {
+        **place(arguments), "models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments),
+    }  # fmt: skip
 
 
 def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:

@@ -286,28 +286,15 @@ class Containers:
             raise ContainerError("image-missing", message, hint=f"{build}, or image pull, or image load")
         return image
 
-    def build(
-        self,
-        context: IO[bytes],
-        *,
-        dockerfile: str,
-        tag: str,
-        build_args: Mapping[str, str],
-        target: str,
-        network: str | None = None,
-        platform: str | None = None,
-    ) -> Iterator[str]:
-        """Build an image from a tar of its context; yield the builder's lines.
+    def build(self, context: IO[bytes], **options: Any) -> Iterator[str]:
+        """Build an image from a tar of its context; yield the builder's lines. ``options``: those of the Docker SDK.
 
         Raises:
             HostError: a step failed; the message is the builder's.
         """
         with translated():
-            answers = self._client.api.build(
-                fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
-                rm=True, forcerm=True, decode=True, target=target, network_mode=network, platform=platform,
-            )  # fmt: skip
-            yield from lines(answers)
+            build = self._client.api.build
+            yield from lines(build(fileobj=context, custom_context=True, rm=True, forcerm=True, decode=True, **options))
 
     def pull(self, reference: str) -> Iterator[str]:
         """Pull an image; yield the registry's messages."""

@@ -101,9 +101,9 @@ def build(
         context(tao_converter=tao_converter, ca=ca),
         dockerfile=f"docker/{platform.dockerfile}",
         tag=tag or platform.image,
-        build_args=wanted,
+        buildargs=wanted,
         target=_CONVERTER if tao_converter else "runtime",
-        network=network,
+        network_mode=network,
         platform=f"linux/{DOCKER_ARCH[arch]}" if arch else None,
     )
 

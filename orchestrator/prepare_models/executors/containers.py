@@ -119,8 +119,11 @@ class ContainerFetcher:
         self._describe, self._job, self._connection = containers.container, job, connection
         self._containers = Containers()
 
-    def start(self) -> None:
-        """Do nothing: the container starts with ``results``."""
+    def __enter__(self) -> ContainerFetcher:  # noqa: PYI034  # Self is not in Python 3.10
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._containers.close()
 
     def results(self) -> None:
         """Fetch all sources. Failed ones are retried by the build, which reports why they fail."""
@@ -137,10 +140,6 @@ class ContainerFetcher:
     def stop(self) -> None:
         """End the container, from another thread."""
         self._containers.stop()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._containers.close()
 
 
 def attend(site: Site, step: Step, spec: RunSpec, on_event: OnEvent, timeout_s: float | None = None) -> Outcome | None:

@@ -90,8 +90,15 @@ def _span(seconds: float) -> str:
 
 
 def _found(place: str) -> list[Found | Device]:
+    """Return the documents of a directory, a glob, a file or a URL; where a server or a disk does not answer, that.
+
+    Raises:
+        UsageError: nothing is there.
+        ExtraMissingError: the extra for this kind of URL is not installed.
+    """
+    kind = _in_a_filesystem if "://" in place else _here
     try:
-        return list(find(place))
+        return list(_on_the_web(place) if re.match(r"https?://", place) else kind(place))
     except OSError as error:
         return [Device(place, UNREADABLE, str(error))]
 
@@ -142,19 +149,6 @@ class Found(NamedTuple):
 
     name: str
     read: Callable[[], bytes]
-
-
-def find(place: str) -> Iterator[Found]:
-    """Yield the documents of a directory, a glob, a file or a URL.
-
-    Raises:
-        UsageError: nothing is there.
-        ExtraMissingError: the extra for this kind of URL is not installed.
-        OSError: a server or a disk does not answer.
-    """
-    if re.match(r"https?://", place):
-        return _on_the_web(place)
-    return _in_a_filesystem(place) if "://" in place else _here(place)
 
 
 def _here(place: str) -> Iterator[Found]:

@@ -127,7 +127,7 @@ class _Provisioning(Value):
             if noted != current:  # unless a rollback has noted it since
                 noted = self._ledger.versions().get(name)
             if noted != current:
-                self._note(ledger.FOUND, releases, noted, "an earlier switch was interrupted")
+                self._ledger.note(ledger.FOUND, releases, noted, "an earlier switch was interrupted")
             if releases.notes.trial == current:
                 with self._guarded(name, status.HEALTH):
                     self._try_out(releases, current)
@@ -237,7 +237,7 @@ class _Provisioning(Value):
             if self.settings.health is not None:
                 releases.note(replace(releases.notes, trial=number))
             releases.switch(number)
-            self._note(ledger.SWITCHED, releases, before, model.told())
+            self._ledger.note(ledger.SWITCHED, releases, before, model.told())
             self.told.settle(model.spec.name, status.SWITCHED, model.told())
             self._try_out(releases, number)
 
@@ -247,7 +247,7 @@ class _Provisioning(Value):
             number = releases.add(record, restore.files_in(releases.folder), self.publisher)
             releases.keep_signature(number)
             releases.switch(number)
-            self._note(ledger.ADOPTED, releases, None, "run built it in place")
+            self._ledger.note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
         """Have the health command judge the current version; without one, it is good."""
@@ -266,7 +266,7 @@ class _Provisioning(Value):
             self.told.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
             return
         take_back(releases, releases.previous, problem)
-        self._note(ledger.ROLLED_BACK, releases, number, problem)
+        self._ledger.note(ledger.ROLLED_BACK, releases, number, problem)
         self.told.refuse(name, status.ROLLED_BACK, error, status.HOLD)
 
     @contextlib.contextmanager
@@ -292,21 +292,8 @@ class _Provisioning(Value):
     def _ledger(self) -> Ledger:
         return Ledger(self.models_dir, self.settings.device)
 
-    def _note(self, what: str, releases: Releases, before: int | None, why: str) -> None:
-        note(self._ledger, what, releases, before, why)
-
     def _lock(self, releases: Releases) -> AbstractContextManager[object]:
-        name = releases.folder.name
-        return model_lock(
-            releases.folder, on_wait=lambda owner: self.observer.waiting(name, owner), stopped=lambda: False
-        )
-
-
-def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that another release of a model is current now."""
-    after = releases.current
-    sha256 = releases.engine_sha256(after)
-    of.note(what, releases.folder.name, before=before, after=after, sha256=sha256, why=why)
+        return model_lock(releases.folder, on_wait=lambda owner: self.observer.waiting(releases.folder.name, owner))
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
@@ -350,6 +337,6 @@ def roll_back(name: str, models_dir: Path, device: str, *, to: int | None, why: 
             raise UsageError(f"{name} has no version {target}", hint=f"kept are {kept}")
         releases.accept(target)
         take_back(releases, target, why)
-        note(Ledger(models_dir, device), ledger.ROLLED_BACK, releases, before, why)
+        Ledger(models_dir, device).note(ledger.ROLLED_BACK, releases, before, why)
         note_rollback(models_dir, name, why, held=target < before)
     return Rollback(name, target, before)

@@ -8,7 +8,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import TracebackType
 from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
@@ -92,11 +91,6 @@ class Fetching:
         self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
-        self.start()
-        return self
-
-    def start(self) -> None:
-        """Start the child, which fetches at once. Call ``close`` afterwards; a ``with`` block does both."""
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(child.unread_log())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
@@ -110,14 +104,9 @@ class Fetching:
             )  # fmt: skip
             stack.callback(self._end)
             self._open = stack.pop_all()
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the child and free its resources."""
+    def __exit__(self, *exc: object) -> None:
         self._open.close()
 
     def stop(self) -> None:

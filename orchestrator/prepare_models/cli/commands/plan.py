@@ -27,8 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
         verified = line("verified")
         plan = api.plan(
             building.given(arguments),
-            **building.models(arguments),
-            **building.place(arguments),
+            **building.call(arguments),
             on_event=lambda event: verified(event.data["done"], event.data["total"]),
         )
     rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]

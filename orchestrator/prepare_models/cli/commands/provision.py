@@ -77,8 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _provisioned(arguments: argparse.Namespace, listener: Observer) -> Provisioned:
     return api.provision(
         building.given(arguments),
-        **building.models(arguments),
-        **building.place(arguments),
+        **building.call(arguments),
         sharing=sharing(arguments),
         timeout_s=arguments.timeout,
         accept_eula=arguments.accept_eula,

@@ -49,8 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
     with observer(arguments) as listener:
         report = api.run(
             building.given(arguments),
-            **building.models(arguments),
-            **building.place(arguments),
+            **building.call(arguments),
             sharing=sharing(arguments),
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),
