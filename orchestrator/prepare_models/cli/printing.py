@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK
 from ..reports import text
-from ..support.page import Part, Table, of_error, show
-from ..support.terminal import one_line
+from ..support.page import Part, Table, of_error, one_line, show
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.report import ErrorInfo

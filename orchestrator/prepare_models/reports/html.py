@@ -20,7 +20,7 @@ from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
 from ..errors import ExtraMissingError, HostError
-from ..support.terminal import printable
+from ..support.page import printable
 from . import documents
 from .junit import xml_text
 from .text import number, scale_fit, shape

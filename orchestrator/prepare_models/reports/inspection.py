@@ -7,8 +7,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.backends import PRODUCTS
 
-from ..support.page import Message, Part
-from ..support.terminal import one_line
+from ..support.page import Message, Part, one_line
 
 Document = Mapping[str, Any]
 

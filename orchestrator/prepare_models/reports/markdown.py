@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
-from ..support.terminal import printable
+from ..support.page import printable
 from . import documents
 from .text import shape
 

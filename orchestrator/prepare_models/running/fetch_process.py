@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
 
 from ..errors import HostError, SourcesError
-from ..support.display import OnBytes
+from ..support.page import OnBytes
 from ..support.paths import contents_dir
 from . import child
 from .connection import ConnectionSpec

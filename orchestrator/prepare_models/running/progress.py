@@ -16,9 +16,8 @@ from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPE
 from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
 from ..errors import SharedStoreError
-from ..support.display import display
+from ..support.page import display, is_live, one_line
 from ..support.paths import first_time
-from ..support.terminal import is_live, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -14,8 +14,7 @@ from ...machine import platforms
 from ...manifest.model import terms_accepted
 from ...running.fetch_process import counted
 from ...support import paths
-from ...support.display import byte_lines
-from ...support.page import Part, Table
+from ...support.page import Part, Table, byte_lines
 from .. import printing
 from ..options import (
     add,

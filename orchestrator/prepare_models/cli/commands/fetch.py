@@ -12,8 +12,7 @@ from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, counted
-from ...support.display import byte_lines
-from ...support.page import Part, Table
+from ...support.page import Part, Table, byte_lines
 from ...support.paths import Use, make, make_cache, refuse_other_bytes
 from .. import printing
 from ..options import add, add_output, positive, seconds

@@ -15,8 +15,7 @@ from ...docker.daemon import LABEL, Image
 from ...errors import EXIT_OK, UsageError
 from ...machine import facts, platforms
 from ...support.os_errors import writing
-from ...support.page import Table
-from ...support.terminal import say
+from ...support.page import Table, say
 from .. import printing
 from ..options import add, add_arch, add_output
 

@@ -24,8 +24,7 @@ from ...planning import planner
 from ...running.fetch_process import counted
 from ...signing import releases
 from ...support import paths
-from ...support.display import byte_lines
-from ...support.page import Message, Part, Table, show
+from ...support.page import Message, Part, Table, byte_lines, show
 from .. import printing
 from ..options import add, add_output, add_sign, signer
 

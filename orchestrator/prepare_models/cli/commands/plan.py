@@ -7,8 +7,7 @@ import argparse
 from ... import api
 from ...errors import EXIT_OK
 from ...reports import text
-from ...support.display import byte_lines
-from ...support.page import Message, of_warning
+from ...support.page import Message, byte_lines, of_warning
 from .. import building, printing
 from ..options import add_output, add_selection
 
