@@ -158,12 +158,6 @@ class ModelsFailedError(PrepareModelsError):
         self.code = errors[0][1]["code"] if errors else self.code
 
 
-class LicenceError(PrepareModelsError):
-    """The terms of a model were not accepted."""
-
-    code = "licence-not-accepted"
-
-
 class ReleaseError(CodedError):
     """Releases of a model can't be written, switched or rolled back. ``code`` says why."""
 
@@ -181,12 +175,6 @@ class LockError(PrepareModelsError):
         """Return each difference; the last one has the common hint."""
         *others, last = [_message("error", self.code, self.about, each) for each in self.drift]
         return [*others, last._replace(hint=self.hint)]
-
-
-class EngineMissingError(PrepareModelsError):
-    """A model has no engine in the store."""
-
-    code = "engine-missing"
 
 
 class SourcesError(PrepareModelsError):

@@ -162,7 +162,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
 
     Raises:
         SourcesError: sources could not be fetched; it has each with its reason.
-        LicenceError: a model that has to be fetched has terms that were not accepted.
+        CodedError: a model that has to be fetched has terms that were not accepted.
         HostError: a local file can't be read.
     """
     base = manifest.path.absolute().parent
@@ -202,7 +202,7 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
 
     Raises:
         SourcesError: sources no longer exist, or can't be reached.
-        LicenceError: a model has terms that were not accepted.
+        CodedError: a model has terms that were not accepted.
     """
     base = manifest.path.absolute().parent
     remote = [(spec, file) for spec in manifest.models for file in wanted(spec, base) if file.identifier is not None]

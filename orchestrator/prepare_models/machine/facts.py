@@ -69,11 +69,6 @@ class Machine(Value):
         found = [gpu.compute_capability for gpu in self.gpus] or [_SOC_CAPABILITY.get(self.soc, "")]
         return tuple(dict.fromkeys(filter(None, found)))
 
-    @property
-    def compute_capability(self) -> str:
-        """Return the compute capability of the GPU that builds engines, or an empty text."""
-        return self.gpus[0].compute_capability if self.gpus else _SOC_CAPABILITY.get(self.soc, "")
-
 
 def probe(
     root: Path = Path("/"), *, arch: str | None = None, ask_gpus: Callable[[Path], gpus.Answer] = gpus.ask

@@ -214,23 +214,9 @@ class JetPack(Value):
     newer: str = ""
 
 
-class Dla(Value):
-    """TensorRT versions, first to last (empty: all later ones), that build for the DLA of some modules."""
-
-    tensorrt: tuple[str, str]
-    modules: tuple[str, ...]
-
-
-@lru_cache(maxsize=1)
 def releases() -> tuple[JetPack, ...]:
     """Return every release, oldest first."""
-    return tuple(JetPack(**{**row, "l4t": tuple(row["l4t"])}) for row in _document()["releases"])
-
-
-@lru_cache(maxsize=1)
-def dla() -> tuple[Dla, ...]:
-    """Return which TensorRT builds for which modules' DLA."""
-    return tuple(Dla((row["tensorrt"][0], row["tensorrt"][1]), tuple(row["modules"])) for row in _document()["dla"])
+    return tuple(JetPack(**{**row, "l4t": tuple(row["l4t"])}) for row in _jetpacks()["releases"])
 
 
 def has_dla(board: str, tensorrt: str) -> bool | None:
@@ -239,10 +225,11 @@ def has_dla(board: str, tensorrt: str) -> bool | None:
         return None
     wanted = version(tensorrt)
     return any(
-        version(row.tensorrt[0]) <= wanted
-        and (not row.tensorrt[1] or wanted <= version(row.tensorrt[1]))
-        and any(board == module or board.startswith(f"{module}-") for module in row.modules)
-        for row in dla()
+        version(first) <= wanted
+        and (not last or wanted <= version(last))  # empty: all later ones, too
+        and any(board == module or board.startswith(f"{module}-") for module in row["modules"])
+        for row in _jetpacks()["dla"]
+        for first, last in (row["tensorrt"],)
     )
 
 
@@ -266,7 +253,8 @@ def about_jetpack(machine: Machine) -> str:
     return "; ".join(parts)
 
 
-def _document() -> dict[str, list[Any]]:
+@lru_cache(maxsize=1)
+def _jetpacks() -> dict[str, list[Any]]:
     file = Path(__file__).with_name("jetpacks.json")
     document: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
     return document

@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import KeyUnavailableError, LicenceError
+from ..errors import CodedError, KeyUnavailableError
 from ..running.connection import ConnectionSpec
 from ..support import paths
 
@@ -210,11 +210,12 @@ def require_terms(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
     """Refuse models whose terms were not accepted.
 
     Raises:
-        LicenceError: terms were not accepted; it names each model with the page of its terms.
+        CodedError: terms were not accepted; it names each model with the page of its terms.
     """
     terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
     if terms and not accepted:
-        raise LicenceError(
+        raise CodedError(
+            "licence-not-accepted",
             "terms must be accepted: " + ", ".join(terms),
             hint=f"read them, then run again with --accept-eula or {_EULA_VARIABLE}=1",
         )

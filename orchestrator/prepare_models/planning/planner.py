@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract.report import ModelReport, record_or_pro
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import EngineMissingError, UsageError
+from ..errors import CodedError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
 from ..store.local import Entry, Store, open_store
@@ -257,7 +257,7 @@ def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec,
     """Yield each model with the store's engine that a run with this runtime would use.
 
     Raises:
-        EngineMissingError: a model has no engine in the store.
+        CodedError: a model has no engine in the store.
     """
     digests = open_digests()
     store = open_store(digests)
@@ -265,7 +265,8 @@ def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec,
     for spec in manifest.models:
         entry = store.find(planner.plan(spec, thorough=True).turn)
         if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
-            raise EngineMissingError(
+            raise CodedError(
+                "engine-missing",
                 f"{spec.name} has no engine in the store of this machine",
                 hint="build it: prepare-models run --force; or leave out --engines",
             )
