@@ -259,19 +259,18 @@ class Containers:
                 if not keep(container.labels):
                     self._remove(container)
 
+    @translated()
     def images(self) -> list[Image]:
         """Return this tool's images."""
-        with translated():
-            found = self._client.images.list(filters={"label": f"{LABEL}.platform"})
-            return [Image.of(image.attrs) for image in found]
+        return [Image.of(each.attrs) for each in self._client.images.list(filters={"label": f"{LABEL}.platform"})]
 
+    @translated()
     def image(self, name: str) -> Image | None:
         """Return an image by its name, or None if the container engine doesn't have it."""
-        with translated():
-            try:
-                return Image.of(self._client.images.get(name).attrs)
-            except ImageNotFound:
-                return None
+        try:
+            return Image.of(self._client.images.get(name).attrs)
+        except ImageNotFound:
+            return None
 
     def needed(self, name: str, platform: str = "") -> Image:
         """Return an image by its name. ``platform``: the one that it is built for, if known.
@@ -301,21 +300,21 @@ class Containers:
         with translated():
             yield from lines(self._client.api.pull(reference, stream=True, decode=True))
 
+    @translated()
     def tag(self, reference: str, name: str) -> None:
         """Give an image a second name."""
         repository, _, tag = name.rpartition(":")
-        with translated():
-            self._client.images.get(reference).tag(repository, tag)
+        self._client.images.get(reference).tag(repository, tag)
 
     def save(self, name: str) -> Iterator[bytes]:
         """Yield the archive of an image."""
         with translated():
             yield from self._client.images.get(name).save(named=name)
 
+    @translated()
     def load(self, archive: Iterable[bytes]) -> list[Image]:
         """Load an archive and return its images."""
-        with translated():
-            return [Image.of(image.attrs) for image in self._client.images.load(archive)]  # type: ignore[arg-type]  # it sends what it can iterate over
+        return [Image.of(image.attrs) for image in self._client.images.load(archive)]  # type: ignore[arg-type]  # it sends what it can iterate over
 
     def _remove(self, container: Container) -> None:
         """Remove a container; wait for a restarting daemon, and leave the rest to the next run's sweep."""

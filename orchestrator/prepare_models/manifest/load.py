@@ -71,11 +71,7 @@ def of_text(text: str, file: Path) -> Manifest:
         HostError: its directory's name can't be written into a report.
     """
     problems = Problems(file)
-    root = parse(text, problems)
-    loader = _Loader(paths.named_in_utf8(file.parent), problems)
-    models = loader.manifest(root)
-    problems.raise_if_any()
-    return Manifest(file, models, loader.targets)
+    return _manifest(parse(text, problems), file.parent, problems)
 
 
 def of_value(value: Mapping[str, object]) -> Manifest:
@@ -84,11 +80,14 @@ def of_value(value: Mapping[str, object]) -> Manifest:
     Raises:
         ManifestError: it has problems; each has a path such as ``models[2].inputs``.
     """
-    problems = Problems(NO_FILE)
-    loader = _Loader(paths.named_in_utf8(Path()), problems)
-    models = loader.manifest(node_of(value, 0, ""))
+    return _manifest(node_of(value, 0, ""), Path(), Problems(NO_FILE))
+
+
+def _manifest(root: Node, directory: Path, problems: Problems) -> Manifest:
+    loader = _Loader(paths.named_in_utf8(directory), problems)
+    models = loader.manifest(root)
     problems.raise_if_any()
-    return Manifest(NO_FILE, models, loader.targets)
+    return Manifest(problems.file, models, loader.targets)
 
 
 class _Loader(Reader):

@@ -150,7 +150,7 @@ class _Provisioning(Value):
         if rejected is None or self.settings.run.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
-        self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
+        self.told.settle(model.spec.name, status.ROLLED_BACK, error.message, error.info(status.PLAN))
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
@@ -267,7 +267,7 @@ class _Provisioning(Value):
             return
         take_back(releases, releases.previous, problem)
         self._ledger.note(ledger.ROLLED_BACK, releases, number, problem)
-        self.told.refuse(name, status.ROLLED_BACK, error, status.HOLD)
+        self.told.settle(name, status.ROLLED_BACK, problem, error)
 
     @contextlib.contextmanager
     def _guarded(self, name: str, phase: str) -> Iterator[None]:
