@@ -92,7 +92,17 @@ def create(
 
 def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, on_event: OnEvent, work: Path) -> Index:
     manifest, lock = locked
-    fetched = _fetch(manifest, lock, on_event)
+    base = manifest.path.absolute().parent
+    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
+    remote = [  # what is not just a local file
+        (spec.network, file.source, digests[spec.name, file.place])
+        for spec in manifest.models
+        for file in wanted(spec, base)
+        if file.fetched
+    ]
+    pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
+    results = fetch_sources(remote, on_event=on_event, pins=pins)
+    fetched = {name: Path(result["path"] or "").resolve() for name, result in results.items()}
     models = tuple(
         BundledModel(spec.name, tuple(_model(spec, manifest, lock, fetched, contents))) for spec in manifest.models
     )
@@ -158,21 +168,6 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
         record = contents.add_bytes(json.dumps(entry.record, sort_keys=True).encode("utf-8"))
         files = tuple(Named(name, contents.add(file)) for name, file in sorted(entry.files.items()))
         yield BundledEngine(entry.key, record, files)
-
-
-def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
-    """Fetch every source that is not just a local file into the download store; return the path of each."""
-    base = manifest.path.absolute().parent
-    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
-    remote = [
-        (spec.network, file.source, digests[spec.name, file.place])
-        for spec in manifest.models
-        for file in wanted(spec, base)
-        if file.fetched
-    ]
-    pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
-    results = fetch_sources(remote, on_event=on_event, pins=pins)
-    return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 
 def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterator[BundledImage]:

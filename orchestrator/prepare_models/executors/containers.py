@@ -68,8 +68,16 @@ class FetchingContainers(Downloader):
         """Describe a container that sees the download store and has the network settings."""
         store = contents_dir() / "downloads"
         store.mkdir(parents=True, exist_ok=True)
-        environment, ca_binds = _network_environment()
-        binds = (Bind(store, str(store), read_only=False), *binds, *ca_binds)
+        # What a download needs from this environment: proxies, and a custom CA.
+        names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
+        environment = {name: os.environ[name] for name in names if os.environ.get(name)}
+        ca: dict[str, Bind] = {}
+        for name in _CA_VARIABLES:
+            place = Path(os.environ[name]).absolute() if os.environ.get(name) else None
+            if place is not None and place.exists():
+                environment[name] = str(place)
+                ca[str(place)] = Bind(place.resolve(), str(place))
+        binds = (Bind(store, str(store), read_only=False), *binds, *ca.values())
         return self._site.container(argv, binds, gpu.WITHOUT, network="host", environment=environment, labels=labels)
 
 
@@ -189,19 +197,6 @@ def _bound(paths: Sequence[Path]) -> list[Bind]:
 
 def _secret(file: Path | None, target: Path) -> list[Bind]:
     return [] if file is None else [Bind(file, str(target))]
-
-
-def _network_environment() -> tuple[dict[str, str], list[Bind]]:
-    """Return what a download needs from this environment: proxies, and a custom CA with its bind."""
-    names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
-    environment = {name: os.environ[name] for name in names if os.environ.get(name)}
-    binds: dict[str, Bind] = {}
-    for name in _CA_VARIABLES:
-        place = Path(os.environ[name]).absolute() if os.environ.get(name) else None
-        if place is not None and place.exists():
-            environment[name] = str(place)
-            binds[str(place)] = Bind(place.resolve(), str(place))
-    return environment, list(binds.values())
 
 
 def _own_downloads(work: Work) -> list[Path]:

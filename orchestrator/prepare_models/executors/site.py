@@ -71,7 +71,9 @@ class Site:
             for access in gpu.for_each(daemon, self._machine, wanted):
                 self._gpus.put(access)
         self.containers.sweep(OWNER_LABEL, "", keep=owner_lives)
-        _sweep_secrets()
+        for file in _directory().iterdir():  # secrets of processes that were killed
+            if not Path("/proc", file.name.partition("-")[0]).exists():
+                file.unlink(missing_ok=True)
 
     @property
     def local(self) -> bool:
@@ -212,14 +214,6 @@ def secret_file(content: str | None, name: str) -> Iterator[Path | None]:
         yield file
     finally:
         file.unlink(missing_ok=True)
-
-
-def _sweep_secrets() -> None:
-    """Remove the secrets of processes that were killed."""
-    for file in _directory().iterdir():
-        pid = file.name.partition("-")[0]
-        if not Path("/proc", pid).exists():
-            file.unlink(missing_ok=True)
 
 
 def _directory() -> Path:

@@ -144,14 +144,11 @@ def unsuitable(platform: Platform, machine: Machine) -> str | None:
     for capability in machine.capabilities:
         if platform.min_compute and version(capability) < version(platform.min_compute):
             return f"the image needs compute capability {platform.min_compute} or higher, a GPU here has {capability}"
-        if platform.runs_on and not _runs(platform.runs_on, capability):
+        least = next((version(text) for text in platform.runs_on if text.endswith("+")), None)
+        later = least is not None and version(capability) >= least
+        if platform.runs_on and capability not in platform.runs_on and not later:
             return f"engines of {platform.tensorrt} don't run on compute capability {capability}"
     return None
-
-
-def _runs(runs_on: tuple[str, ...], capability: str) -> bool:
-    least = next((version(text) for text in runs_on if text.endswith("+")), None)
-    return capability in runs_on or (least is not None and version(capability) >= least)
 
 
 def _without_tensorrt(ahead: Platform, machine: Machine) -> Choice:

@@ -165,7 +165,11 @@ class Releases:
             for name in _names(folder):
                 if name.endswith(PARTIAL):
                     _remove(folder / name)
-        self._finish_rejection()
+        notes, current, previous = self.notes, self.current, self.previous
+        if notes.trial not in (None, current):
+            self.note(replace(notes, trial=None))
+        if current in self._rejected_numbers() and previous is not None:
+            _link(self.folder / companions.CURRENT, str(previous))
         current, notes = self.current, self.notes
         newest = max(current or 0, notes.newest)
         self.note(replace(notes, newest=newest))
@@ -194,13 +198,6 @@ class Releases:
             if one == other:
                 share_file(signed, self.path(number) / companions.SIGNED, link=False)
                 _sync(self.path(number))
-
-    def _finish_rejection(self) -> None:
-        notes, current, previous = self.notes, self.current, self.previous
-        if notes.trial not in (None, current):
-            self.note(replace(notes, trial=None))
-        if current in self._rejected_numbers() and previous is not None:
-            _link(self.folder / companions.CURRENT, str(previous))
 
     def reject(self, number: int, why: str) -> None:
         """Remember never to switch automatically to a release, or to one with the same fingerprint."""

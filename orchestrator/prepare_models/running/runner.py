@@ -7,25 +7,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
+from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import (
-    BUILT,
-    FAILED,
-    SCHEMA_VERSION,
-    SKIPPED,
-    STATUSES,
-    UP_TO_DATE,
-    ModelReport,
-    WarningInfo,
-    blank,
-)
+from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, blank
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.workspace import sweep
 
@@ -109,9 +100,9 @@ class Run:
         reports = [self._reports.get(spec.label) or _skipped(spec, self._why_skipped) for spec in self._specs]
         reports += [_skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
         built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
-        counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
+        counts = {status: sum(report["status"] == status for report in reports) for status in contract.STATUSES}
         return documents.Run(
-            schema_version=SCHEMA_VERSION,
+            schema_version=contract.SCHEMA_VERSION,
             tool={"name": "prepare-models", "version": __version__},
             run_id=self._run_id,
             manifest=str(self._chosen.manifest.path),
@@ -142,9 +133,9 @@ class Run:
             report = self._supply.with_warnings(report)
         report = {**report, "name": spec.label}
         # Where all is up to date, there are no builds for which memory is worth the time.
-        self._reports[spec.label] = report if report["status"] == UP_TO_DATE else documents.compact(report)
+        self._reports[spec.label] = report if report["status"] == contract.UP_TO_DATE else documents.compact(report)
         self._observer.finished(report)
-        if report["status"] == FAILED and self._settings.fail_fast:
+        if report["status"] == contract.FAILED and self._settings.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
 
     def _guarded(self, spec: ModelSpec) -> ModelReport | None:
@@ -171,7 +162,7 @@ class Run:
             planned = self._plan(spec)
             self._observer.planned(planned)
             if planned.record is not None:
-                return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+                return {**planned.record, "status": contract.UP_TO_DATE, "reason": planned.reason, "stages": []}
             if companions.is_provisioned(output_dir):
                 what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
@@ -202,9 +193,9 @@ class Run:
             turn.begin()
             report = self._executors[spec.device].run(self._work(planned, lock))
             report["warnings"] += scarce
-            if self._stop.is_set() and report["status"] == FAILED:
+            if self._stop.is_set() and report["status"] == contract.FAILED:
                 return None
-            if report["status"] == BUILT:
+            if report["status"] == contract.BUILT:
                 self._learn(report, began, learn)
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
@@ -291,7 +282,7 @@ class Run:
 
 def _skipped(spec: ModelSpec, why: str) -> ModelReport:
     report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
-    return {**report, "status": SKIPPED, "reason": why}
+    return {**report, "status": contract.SKIPPED, "reason": why}
 
 
 def _supply(settings: RunSettings, store: Store) -> Supply | None:
@@ -336,16 +327,12 @@ def perform(chosen: Chosen, settings: RunSettings, observer: Observer, *, starte
             run.models()
     finally:
         report = run.report(started)
-        _write(report, models_dir, settings.reports)
+        if paths.writable(models_dir):
+            documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
+        for form, target in settings.reports.items():
+            documents.save(target, documents.render(form, report))
     if report["summary"]["built"]:
         from ..store.contents import keep_within_limit
 
         keep_within_limit()
     return report
-
-
-def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
-    if paths.writable(models_dir):
-        documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
-    for form, target in others.items():
-        documents.save(target, documents.render(form, report))

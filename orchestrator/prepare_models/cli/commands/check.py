@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.job import JobKind
@@ -14,7 +13,6 @@ from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 from prepare_models_entrypoint.contract.source import Source
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
-from ...executors.executor import Executor
 from ...lock.pins import load
 from ...manifest.model import ModelSpec
 from ...planning import planner
@@ -39,21 +37,17 @@ def add_arguments(check: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Check the models of a manifest without building them."""
     specs = planner.select(load(arguments.manifest)[0], arguments.names)
-    reports = _check_all(specs, building.executor(arguments))
-    printing.result(arguments, {"models": reports}, *text.checks(reports, wide=arguments.wide))
-    return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
-
-
-def _check_all(specs: Sequence[ModelSpec], executor: Executor) -> list[ModelReport]:
-    """Return a report for each model, in order."""
-    large, reports = threading.Lock(), {}
+    executor, large = building.executor(arguments), threading.Lock()
+    found: dict[str, ModelReport] = {}
 
     def check(spec: ModelSpec) -> None:
         with large if _is_large(spec) else contextlib.nullcontext():
-            reports[spec.name] = executor.ask(JobKind.CHECK, spec)
+            found[spec.name] = executor.ask(JobKind.CHECK, spec)
 
     for_each(specs, check, min(_AT_ONCE, os.cpu_count() or 1), halt=lambda _: executor.stop())
-    return [reports[spec.name] for spec in specs]
+    reports = [found[spec.name] for spec in specs]
+    printing.result(arguments, {"models": reports}, *text.checks(reports, wide=arguments.wide))
+    return EXIT_MODEL_FAILED if any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
 def _is_large(spec: ModelSpec) -> bool:

@@ -45,20 +45,16 @@ def main(arguments: argparse.Namespace) -> int:
     target = arguments.output
     if os.path.lexists(target) and not arguments.force:
         raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
-    drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
+    models = list(dict.fromkeys(arguments.names or [_EXAMPLE]))
+    files = [text for text in models if _is_file(text)]
+    documents = inspecting.inspect(list(map(Path, files))) if files else []
+    of_file = dict(zip(files, documents, strict=True))
+    drafts = _distinct([_draft(text, of_file.get(text), target.absolute().parent) for text in models])
     with writing(target, "choose another with --output"):
         write_atomic(target, draft.manifest(drafts).encode("utf-8"))
     names = ", ".join(str(each.entry["name"]) for each in drafts)
     show(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK
-
-
-def _drafts(models: Sequence[str], base: Path) -> list[Draft]:
-    """Return a draft of each model, from the catalog or its file. ``base``: the manifest's directory."""
-    files = [text for text in models if _is_file(text)]
-    documents = inspecting.inspect(list(map(Path, files))) if files else []
-    of_file = dict(zip(files, documents, strict=True))
-    return [_draft(text, of_file.get(text), base) for text in models]
 
 
 def _is_file(text: str) -> bool:
