@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from prepare_models_entrypoint.contract import companions, downloads, external_data
-from prepare_models_entrypoint.contract.digest import Digest, Pending, is_known
+from prepare_models_entrypoint.contract import companions, downloads
+from prepare_models_entrypoint.contract.digest import Digest, Pending, combined, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, differences, identity
@@ -85,7 +85,7 @@ def _weights(
     changed = changed_at(Source.of(spec.source))
     found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id, since=changed) for source in sources]
     if found and all(found):
-        return external_data.combined(digest for digest in found if digest)
+        return combined(digest for digest in found if digest)
     recorded = record["identity"] if record is not None else None
     if recorded is None or recorded["model_sha256"] != model:
         return Pending.NOT_FETCHED if named else None

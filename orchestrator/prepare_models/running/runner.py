@@ -208,7 +208,7 @@ class Run:
         """Return what hears events of a model under its name in this run."""
         if not spec.target:
             return self._observer.event
-        return lambda event: self._observer.event(event._replace(model=event.model and spec.label))
+        return lambda event: self._observer.event(replace(event, model=event.model and spec.label))
 
     def _scarce(self, planned: PlannedModel) -> list[WarningInfo]:
         """Return which disks probably have too little room for a build.
