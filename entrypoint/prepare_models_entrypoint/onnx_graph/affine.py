@@ -5,17 +5,15 @@ Batch normalization that can't be folded is brought to parameters of a harmless 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Dict, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from . import types, weights
+from . import types, walk, weights
 from .names import Names
 from .prepare import drop_unread
 from .types import Scope
-from .walk import graphs
 from .weights import Array
 
 _STEPS = ("Add", "Sub", "Mul", "Div")
@@ -32,9 +30,7 @@ def fold(model: ModelProto) -> int:
     Args:
         model: as ``prepare`` returns it.
     """
-    readers = Counter(name for graph in graphs(model.graph) for node in graph.node for name in node.input)
-    readers.update(value.name for graph in graphs(model.graph) for value in graph.output)
-    folder = _Folder(Names(model), readers)
+    folder = _Folder(Names(model), walk.readers(model))
     folder.graph(types.of(model))
     drop_unread(model)
     return folder.count

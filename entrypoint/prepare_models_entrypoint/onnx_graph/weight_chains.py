@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
@@ -11,7 +11,7 @@ from .layers import MATRIX
 from .names import Names
 from .prepare import drop_unread
 from .types import Scope
-from .walk import graphs
+from .walk import graphs, readers
 
 # Operators that don't increase the number of values.
 _MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
@@ -92,13 +92,12 @@ def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: st
 def _drop_idle(model: ModelProto) -> None:
     """Remove nodes that moved weights and are no longer read."""
     while True:
-        read: Set[str] = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
-        read |= {value.name for graph in graphs(model.graph) for value in graph.output}
+        read = readers(model)
         idle = [
             (graph, node)
             for graph in graphs(model.graph)
             for node in graph.node
-            if node.op_type in _MOVES and not read & set(node.output)
+            if node.op_type in _MOVES and not any(map(read.get, node.output))
         ]
         if not idle:
             return
