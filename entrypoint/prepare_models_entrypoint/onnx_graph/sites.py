@@ -35,6 +35,12 @@ class Site:
         formal = self.signature.input(index) if self.signature is not None else None
         return formal is not None and formal.variable in self.variables
 
+    def makes_narrow(self, index: int) -> bool:
+        """Return whether the output at ``index`` is a float that becomes narrow with the node."""
+        formal = self.signature.output(index) if self.signature is not None else None
+        is_float = self.scope.get(self.node.output[index]) == TensorProto.FLOAT
+        return is_float and formal is not None and formal.variable in self.variables
+
 
 def of(model: ModelProto, narrow: Narrow) -> List[Site]:
     """Return the nodes of all graphs in the order in which they run; a node comes before those in its bodies."""
