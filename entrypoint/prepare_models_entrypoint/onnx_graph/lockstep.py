@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
@@ -79,33 +80,43 @@ class _Pace:
         self._step = max(1, min(_MOST, 2 * self._step, scaled))
 
 
-class Watched:
-    """Runs a model. seen: what was observed of its float tensors, and shapes. runs: on how many samples it ran.
+class Observed(abc.ABC):
+    """Runs a model, only as many nodes at a time as should have their tensors in memory.
 
     Args:
         model: functions inlined, its nodes named.
     """
 
     def __init__(self, model: ModelProto) -> None:
-        self.model = Segments(model)
-        self.seen: Dict[str, Seen] = {}
-        self.shapes: Dict[str, Tuple[int, ...]] = {}
-        self.runs = 0
-        self.observed_bytes = 0
-        self._pace = _Pace(self.model)
+        self._segments = Segments(model)
+        self._pace = _Pace(self._segments)
+
+    @abc.abstractmethod
+    def take(self, found: Values) -> None:
+        """Look at the inputs, and then at all tensors that some nodes computed."""
 
     def run(self, feed: Mapping[str, Any]) -> Values:
         """Run one sample, and return the outputs."""
         values = dict(feed)
-        self.runs += 1
-        self._take(values)
+        self.take(values)
         for start, end in self._pace:
-            found = self.model.advance(values, start, end, observed=True)
+            found = self._segments.advance(values, start, end, observed=True)
             self._pace.took(found)
-            self._take(found)
-        return self.model.results(values)
+            self.take(found)
+        return self._segments.results(values)
 
-    def _take(self, found: Values) -> None:
+
+class Watched(Observed):
+    """Runs a model. seen: what was observed of its float tensors, and shapes. observed_bytes: of all tensors."""
+
+    def __init__(self, model: ModelProto) -> None:
+        super().__init__(model)
+        self.seen: Dict[str, Seen] = {}
+        self.shapes: Dict[str, Tuple[int, ...]] = {}
+        self.observed_bytes = 0
+
+    def take(self, found: Values) -> None:
+        """See ``Observed``."""
         self.observed_bytes += _bytes(found)
         for name, value in found.items():
             if is_float(value):

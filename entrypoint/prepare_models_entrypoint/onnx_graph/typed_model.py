@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -271,16 +270,7 @@ class _Rewriter:
         """Return the nodes that int8 would harm more than fp16 does, with the reasons."""
         measured = self.typed.findings.keep if self.typed.findings is not None else {}
         valued = {node.name: node.reason for node in self.typed.kept if not node.harmless}
-        return {**self.added, **measured, **valued, **self._asked(model)}
-
-    def _asked(self, model: ModelProto) -> Dict[str, str]:
-        """Return the nodes that the manifest keeps in fp32, with the reasons."""
-        found = {}
-        for node in graph.nodes(model):
-            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
-            if pattern is not None:
-                found[node.name] = f"keep_fp32: {pattern}"
-        return found
+        return {**self.added, **measured, **valued, **graph.asked_in_fp32(model, self.job.kept_patterns)}
 
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
         """Return the model in fp16 or bf16, and record what has to stay in fp32."""
@@ -289,7 +279,8 @@ class _Rewriter:
         elif graph.has_qdq(model):
             model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
         findings = self.typed.findings
-        keep = {**self.added, **(findings.keep if findings is not None else {}), **self._asked(model)}
+        asked = graph.asked_in_fp32(model, self.job.kept_patterns)
+        keep = {**self.added, **(findings.keep if findings is not None else {}), **asked}
         done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.util
 import itertools
 import math
@@ -136,11 +135,7 @@ def _is_possible(job: ModelJob, given: Samples) -> bool:
 
 def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], target: str) -> Findings:
     described, source = known
-    keep: Dict[str, str] = {}
-    for node in graph.nodes(source.model):
-        pattern = next((each for each in job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
-        if pattern is not None:
-            keep[node.name] = f"keep_fp32: {pattern}"
+    keep = graph.asked_in_fp32(source.model, job.kept_patterns)
     grow = given.asked or given.real or bool(job.keep_auto)
     try:
         found = ranges.measure(source, target, judge(given.config, target), keep=keep, grow=grow)

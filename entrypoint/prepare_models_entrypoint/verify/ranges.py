@@ -87,7 +87,7 @@ class Source:
             watched = Watched(self.model)
             self._outputs = [watched.run(feed) for feed in self.feeds]
             self.seen, self.observed_bytes = watched.seen, watched.observed_bytes
-            self.runs += watched.runs
+            self.runs += len(self.feeds)
             self.macs = macs.of_layers(self.model, watched.shapes)
         return self._outputs
 

@@ -13,16 +13,9 @@ from ..contract.backends import loads_compatible_alone, take
 from ..contract.comparison import Latency
 from ..contract.conversion import Plugin
 from ..errors import VerifyError, missing
+from ..onnx_graph.runtime_worker import TYPES
 
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0
-
-
-_NUMPY = {
-    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
-    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
-    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
-    "tensor(bool)": np.bool_,
-}  # fmt: skip
 
 
 def dtype_of(name: str, kind: str) -> Any:
@@ -31,13 +24,13 @@ def dtype_of(name: str, kind: str) -> Any:
     Raises:
         VerifyError: numpy has no such type.
     """
-    if kind not in _NUMPY:
+    if kind not in TYPES:
         raise VerifyError(
             "verification-impossible",
             f"input {name!r} is a {kind}, for which there are no samples",
             hint="remove verify: from this model",
         )
-    return _NUMPY[kind]
+    return TYPES[kind]
 
 
 def session(model: Path) -> Any:
