@@ -15,8 +15,7 @@ from typing import AbstractSet, Any, Callable, Dict, FrozenSet, List, Mapping, N
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import bisection, graph, macs, quantize, saturation, states, types
-from .layers import Finder
+from . import bisection, graph, layers, macs, quantize, saturation, states, types
 from .segments import Segments, Values
 
 # Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
@@ -271,7 +270,7 @@ class _Variants:
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
-        self._layers = list(Finder(types.of(model), keep).layers.values())
+        self._layers = list(layers.of(types.of(model), keep).values())
         self.readers: Dict[str, List[str]] = {}
         for layer in self._layers:
             for name in layer.activations():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto
@@ -124,19 +124,16 @@ class Watched(Observed):
                 self.seen.setdefault(name, Seen()).take(value, None)
 
 
-@dataclass
-class Fix:
+class Fix(NamedTuple):
     """Replaced results of the node at ``place`` in the model, in the order of its outputs."""
 
     place: int
     results: Sequence[Any]
 
 
-class Repair(Protocol):
-    """Looks at the nodes one by one while a pair runs, and may change what the twin continues with."""
-
-    def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
-        """Return the replaced results of the first node from ``start`` to ``end`` (exclusive) that has any, or None."""
+# Looks at the tensors of the model and of its twin that the nodes from ``start`` to ``end`` (exclusive) made, and
+# returns the replaced results of the first node that has any, or None: the twin continues with them.
+Repair = Callable[[Values, Values, int, int], Optional[Fix]]
 
 
 class Lockstep:
@@ -165,7 +162,7 @@ class Lockstep:
             found = self.model.advance(values, start, end, observed=True)
             theirs = self.twin.advance(twins, at, till, observed=True)
             self._pace.took(found)
-            fix = repair.fix(found, theirs, start, end) if repair is not None else None
+            fix = repair(found, theirs, start, end) if repair is not None else None
             while repair is not None and fix is not None:
                 twin = self._places[self.model.nodes[fix.place].name]
                 if not self.twin.can_start(twin + 1):
@@ -173,7 +170,7 @@ class Lockstep:
                 theirs.update(zip(self.twin.nodes[twin].output, fix.results))
                 twins = {**before, **theirs}
                 theirs.update(self.twin.advance(twins, twin + 1, till, observed=True))
-                fix = repair.fix(found, theirs, fix.place, end)
+                fix = repair(found, theirs, fix.place, end)
             self._take(found, theirs)
             at = till
         return self.model.results(values), self.twin.results(twins)

@@ -28,6 +28,7 @@ from . import (
     graph,
     model_file,
     model_optimizer,
+    opsets,
     proof,
     quantize,
     rescue,
@@ -37,12 +38,10 @@ from . import (
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
 from .findings import Findings
-from .opsets import lift
 from .prepare import prepare
 from .rescue import Applied, Rescue
 from .retype import retype
 
-_OPSET_OF_BF16 = 13
 _NOTHING = Rescue()
 
 
@@ -252,7 +251,7 @@ class _Rewriter:
         if self.cache is None:
             return model
         half = "fp16" in steps or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-        return lift(model, schemas.HALF_SCALES if half else schemas.SCALE_AXIS, required=1, why="int8")
+        return opsets.lift(model, schemas.HALF_SCALES if half else schemas.SCALE_AXIS)
 
     def _step(self, model: ModelProto, step: str, names: Sequence[str]) -> ModelProto:
         if step in ("fp16", "bf16"):
@@ -275,9 +274,9 @@ class _Rewriter:
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
         """Return the model in fp16 or bf16, and record what has to stay in fp32."""
         if target == "bf16":
-            model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
+            model = opsets.for_bf16(model)
         elif graph.has_qdq(model):
-            model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
+            model = opsets.lift(model, schemas.HALF_SCALES)
         findings = self.typed.findings
         asked = graph.asked_in_fp32(model, self.job.kept_patterns)
         keep = {**self.added, **(findings.keep if findings is not None else {}), **asked}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Optional
+from typing import Container, Dict, List, Mapping, Optional
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
-from . import schemas
+from . import schemas, weights
 from .walk import bodies
 
 # Operators with an attribute for an output type that no input determines; 0 means the first input's type.
@@ -29,6 +29,8 @@ BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
     "BlackmanWindow": ("output_datatype", TensorProto.FLOAT),
     "SequenceEmpty": ("dtype", TensorProto.FLOAT),
 }
+# Attributes of any operator that name an element type.
+_NAMING = ("to", "dtype", "output_datatype", "output_dtype", "stash_type", "precision", "softmax_precision")
 _CONSTANTS = {
     "value_float": TensorProto.FLOAT, "value_floats": TensorProto.FLOAT, "value_int": TensorProto.INT64,
     "value_ints": TensorProto.INT64,
@@ -184,6 +186,15 @@ def _of_constant(node: NodeProto) -> int:
     if "sparse_value" in given:
         return int(given["sparse_value"].sparse_tensor.values.data_type)
     return int(TensorProto.STRING if given.keys() & {"value_string", "value_strings"} else 0)
+
+
+def convert_attributes(node: NodeProto, kinds: Container[int], to: int) -> None:
+    """Make attributes name the element type ``to`` instead of ``kinds``, and convert tensors in them."""
+    for attribute in node.attribute:
+        if attribute.name in _NAMING and attribute.i in kinds:
+            attribute.i = to
+        elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type in kinds:
+            attribute.t.CopyFrom(weights.converted(attribute.t, to))
 
 
 def _of_bodies(node: NodeProto, carried: List[GraphProto], scope: Scope, versions: Mapping[str, int]) -> List[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Dict, Iterator, List
+from typing import Any, Dict, Iterator, List
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
 
 def bodies(node: NodeProto) -> List[GraphProto]:
@@ -17,6 +17,11 @@ def bodies(node: NodeProto) -> List[GraphProto]:
         elif attribute.type == AttributeProto.GRAPHS:
             found.extend(attribute.graphs)
     return found
+
+
+def attributes(node: NodeProto) -> Dict[str, Any]:
+    """Return the values of a node's attributes by name; texts are bytes. Those without a type have no value."""
+    return {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type}
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:

@@ -78,6 +78,11 @@ def tensor(values: Array, name: str, kind: Optional[int] = None) -> TensorProto:
     return made
 
 
+def converted(tensor: TensorProto, kind: int) -> TensorProto:
+    """Return a tensor with the same values in another type."""
+    return numpy_helper.from_array(array(tensor).astype(_DTYPES[kind]), tensor.name)
+
+
 def fill(made: TensorProto, values: Array, name: str, kind: Optional[int] = None) -> None:
     """Write values into an empty tensor of a graph, without copying the message."""
     values = np.asarray(values)

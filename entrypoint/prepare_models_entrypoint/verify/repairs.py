@@ -115,10 +115,10 @@ class Repairs:
         """Run the pair on a sample, and return the outputs of the model and those of its repaired twin."""
         for name, value in feed.items():
             self._remember(name, value)
-        return self._pair.run(feed, self)
+        return self._pair.run(feed, self._fix)
 
-    def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
-        """See ``lockstep.Repair``."""
+    def _fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
+        """Be the pair's ``lockstep.Repair``."""
         for place in range(start, end):
             node = self.ways.nodes[place]
             before = max((self._errors.get(name, 0.0) for name in reads(node)), default=0.0)

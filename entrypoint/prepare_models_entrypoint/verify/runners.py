@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from ..contract.comparison import Latency
 from ..contract.conversion import Plugin
 from ..errors import VerifyError, missing
 from ..onnx_graph.runtime_worker import TYPES
+
+if TYPE_CHECKING:
+    from ..converters.engine_loading import Loaded
 
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0
 
@@ -66,22 +68,12 @@ def cannot_run(error: Exception) -> VerifyError:
     )
 
 
-@dataclass
-class Engine:
-    """A loaded engine, or why it doesn't load. ``runtime`` keeps alive what the engine needs."""
-
-    engine: Any
-    why_not: Optional[str]
-    runtime: Any = None
-
-
-def engine_of(plan: Path, module: str, *, own: bool, plugins: Sequence[Plugin]) -> Engine:
+def engine_of(plan: Path, module: str, *, own: bool, plugins: Sequence[Plugin]) -> Loaded:
     """Load an engine with a TensorRT module. Call it only if there is a GPU: without one, TensorRT may crash."""
     take(module)
     from ..converters import engine_loading
 
-    loaded = engine_loading.load_engine(plan, own=own, plugins=plugins)
-    return Engine(loaded.engine, loaded.why_not, loaded)
+    return engine_loading.load_engine(plan, own=own, plugins=plugins)
 
 
 class EngineRunner:
