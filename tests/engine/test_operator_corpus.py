@@ -77,7 +77,7 @@ def rewritten(model: onnx.ModelProto, target: str) -> onnx.ModelProto | None:
     copy = prepare(copy)
     if target == "bf16":
         try:
-            copy = opsets.lift(copy, 13, required=13, why="bf16")
+            copy = opsets.for_bf16(copy)
         except ConvertError:
             return None
     affine.fold(copy)
