@@ -123,13 +123,17 @@ def _several_devices(config: Message, kind: str) -> bool:
 def _others(config: Message, backend: str) -> Iterator[Finding]:
     if backend != ENSEMBLE and config.get("ensemble_scheduling"):
         yield "triton-config", f"ensemble_scheduling needs platform: {ENSEMBLE!r}, and the backend is {backend!r}"
-    decoupled = any(first(each, "decoupled", default=False) for each in messages(config, "model_transaction_policy"))
-    if decoupled and _cached(config):
+    if decoupled(config) and _cached(config):
         yield "triton-config", "a decoupled model allows no response_cache"
     for control in messages(config, "model_metrics", "metric_control"):
         named = any(first(each, "family", "") for each in messages(control, "metric_identifier"))
         if not named or not any(each.get("buckets") for each in messages(control, "histogram_options")):
             yield "triton-config", "a metric_control needs the family of its metric_identifier, and buckets"
+
+
+def decoupled(config: Message) -> bool:
+    """Return whether a model may answer a request several times."""
+    return any(first(each, "decoupled", default=False) for each in messages(config, "model_transaction_policy"))
 
 
 def _cached(config: Message) -> bool:
