@@ -149,7 +149,7 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
     ),
     "one GPU as several": (
         FOUR,
-        'max_batch_size: 4 instance_group { kind: KIND_MODEL } parameters { key: "enable_multi_device" value {'
+        'max_batch_size: 4 parameters { key: "enable_multi_device" value {'
         ' string_value: "true" } } parameters { key: "multi_device_gpus" value { string_value: "0" } }\n' + io(),
         "triton-instance",
     ),
@@ -176,6 +176,21 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
         + CONTROL.replace(
             "dims: [7] }", 'dims: [7] initial_state { name: "z" data_type: TYPE_FP32 dims: [6] zero_data: true } }'
         ),
+        "triton-sequence",
+    ),
+    "a state that begins twice": (
+        SEQUENCE,
+        SEQUENCED
+        + CONTROL.replace(
+            "dims: [7] }",
+            'dims: [7] initial_state { name: "z" data_type: TYPE_FP32 dims: [7] zero_data: true }'
+            ' initial_state { name: "y" data_type: TYPE_FP32 dims: [7] zero_data: true } }',
+        ),
+        "triton-sequence",
+    ),
+    "a strategy of batching beside sequences": (
+        SEQUENCE,
+        SEQUENCED + CONTROL + 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value: { string_value: "b.so" } }',
         "triton-sequence",
     ),
     "a state that begins from a file that is not there": (

@@ -12,7 +12,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
 from . import samples, sequences
-from .core_rules import Finding, leading_number, of_shape
+from .core_rules import Finding, devices, leading_number, of_shape
 from .tensors import MODES, TYPES, UNSET, Shape, Tensor, completed, configured, fits
 from .text_format import Message, first, mapping, messages
 
@@ -126,6 +126,9 @@ def _parameters(config: Message) -> Iterator[Finding]:
     value = first(given, "string_value", "") if given else "STATIC"
     if value not in _STRATEGIES:
         yield "triton-config", f"execution_context_allocation_strategy is {value!r}, not {' or '.join(_STRATEGIES)}"
+    gpus = devices(config)
+    if gpus is not None and (len(gpus) < 2 or any(number is None or number < 0 for number in gpus)):
+        yield "triton-config", "enable_multi_device needs at least two GPUs in multi_device_gpus, such as 0,1"
 
 
 def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding]]":
