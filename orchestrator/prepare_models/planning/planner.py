@@ -127,7 +127,7 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
 
 
 def _fetched(source: Source, digests: Digests) -> str | None:
-    """Return the digest that a source had when fetched; if its archive was touched, only where the bytes are the same."""
+    """Return the digest that a source had when fetched; of an archive that was touched, if its bytes are the same."""
     archive = source.outer.path
     known = digests.of_source(source.id, since=changed_at(archive))
     if known is None and archive is not None and digests.of_source(source.id) is not None:
