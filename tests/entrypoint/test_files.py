@@ -46,7 +46,7 @@ SHARE = """
     left = [int(sys.argv[3])]
     def hook(event, arguments):
         left[0] -= event == "os.rename"
-        if left[0] == 0:
+        if event == "os.rename" and left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(hook)
     share_file(sys.argv[1], sys.argv[2], link=True)
@@ -80,7 +80,9 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, mome
 def test_what_a_killed_process_left_of_a_linked_file_is_a_leftover_of_that_file(tmp_path: Path, rename: int) -> None:
     source, target = tmp_path / "source", tmp_path / "net.onnx"
     source.write_bytes(b"net")
-    assert start(SHARE, source, target, rename).wait() < 0
+    sharing = start(SHARE, source, target, rename)
+    sharing.communicate()
+    assert sharing.returncode < 0
     assert list(tmp_path.iterdir()) != [source]
     remove_partials(tmp_path, of=target.name)
     assert (list(tmp_path.iterdir()), source.read_bytes()) == ([source], b"net")
