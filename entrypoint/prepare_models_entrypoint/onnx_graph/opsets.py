@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, TensorProto, version_converter
+from typing import Dict
+
+from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
 
 from ..errors import ConvertError
 from ..third_party import ThirdPartyError, third_party
 from . import schemas
+from .constants import Constants
+from .graph import nodes
 from .prepare import prepare
+
+_OPSET_OF_COORDINATES = 11  # of Resize; it had those of Upsample before
+_OPSET_OF_LAST_AXIS = 13  # until then Hardmax flattened what follows its axis, which ONNX's converter forgets
 
 
 def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
@@ -21,6 +28,9 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
     found = schemas.opsets(model)[""]
     if found >= wanted:
         return model
+    if found < _OPSET_OF_LAST_AXIS <= wanted and any(node.op_type == "Hardmax" for node in nodes(model)):
+        return _too_old(model, found, required, f"{why} needs opset {required}", "Hardmax has another meaning there")
+    old = _resized(model) if found < _OPSET_OF_COORDINATES <= wanted else {}
     # Old versions of the converter lose references to external data.
     referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
     try:
@@ -33,7 +43,25 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
     for tensor in lifted.graph.initializer:
         if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
             tensor.CopyFrom(referring[tensor.name])
+    for node in nodes(lifted):
+        if node.op_type == "Resize" and node.output[0] in old:  # the converter leaves out what was implied
+            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+            node.attribute.append(helper.make_attribute("nearest_mode", old[node.output[0]]))
     return prepare(lifted)
+
+
+def _resized(model: ModelProto) -> Dict[str, str]:
+    """Return how each resized tensor takes the nearest value: the one below, in a smaller tensor the one above."""
+    known = Constants(model)
+    return {
+        node.output[0]: "ceil" if _shrinks(node, known) else "floor"
+        for node in nodes(model) if node.op_type in ("Resize", "Upsample")
+    }  # fmt: skip
+
+
+def _shrinks(node: NodeProto, known: Constants) -> bool:
+    scales = known.get(node.input[1]) if len(node.input) > 1 else None
+    return scales is not None and bool((scales < 1).any())
 
 
 def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:
