@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Dict
 
+import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
 
 from ..errors import ConvertError
@@ -61,7 +62,7 @@ def _resized(model: ModelProto) -> Dict[str, str]:
 
 def _shrinks(node: NodeProto, known: Constants) -> bool:
     scales = known.get(node.input[1]) if len(node.input) > 1 else None
-    return scales is not None and bool((scales < 1).any())
+    return scales is not None and bool(np.any(scales.astype(np.float32) < 1))
 
 
 def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:
