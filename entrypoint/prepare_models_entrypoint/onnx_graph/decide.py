@@ -45,8 +45,8 @@ def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], sa
     """Return what becomes narrow; see ``retype`` for the arguments."""
     forbidden = hazards.find(sites, narrow)
     careful = precautions.Precautions()
-    if not samples and narrow.kind == TensorProto.FLOAT16:
-        careful = precautions.find(sites)
+    if not samples:
+        careful = precautions.find(sites, overflows=narrow.kind == TensorProto.FLOAT16)
     reasons = {**careful.kept, **forbidden.kept, **keep}
     decision = Decision(bounds=forbidden.bounds, suspects=careful.suspects, precautions=careful.kept)
     flow = _Flow()
