@@ -20,7 +20,7 @@ from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
 from ..verify.judging import judge
-from . import affine, calibration_cache, graph, harm, sample_files, weight_chains
+from . import affine, calibration_cache, graph, harm, sample_files, saturation, weight_chains
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .sample_files import Feed, Input
@@ -82,7 +82,8 @@ def _searched(
     measured: "_Measured", scales: Mapping[str, harm.Scales], job: ModelJob, progress: harm.Progress
 ) -> harm.Harm:
     config = job.judged or VerifyConfig()
-    judges = judge(config, "int8", near=_NEAR), judge(config, "int8")
+    rounded = saturation.quantities(measured.model)
+    judges = judge(config, "int8", near=_NEAR, quantities=rounded), judge(config, "int8", quantities=rounded)
     tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
     kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
     return harm.search(

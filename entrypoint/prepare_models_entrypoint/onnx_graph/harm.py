@@ -139,7 +139,7 @@ class _Search:
             _Stage(samples.search, settling, unseen=False), _Stage(samples.judged, judging, unseen=False),
             _Stage(*both, unseen=True),
         )  # fmt: skip
-        self._moved = _Deviations(both[1]).moved
+        self._moved = _Deviations(both[1], self._chosen.labels).moved
         self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
     def run(self) -> Tuple[str, Dict[str, float]]:
@@ -224,8 +224,9 @@ class _Deviations:
     Per sample, a small error would look large on samples where an output is nearly constant.
     """
 
-    def __init__(self, right: Sequence[Values]) -> None:
-        self._of = {name: _deviation([values[name] for values in right]) for name in right[0]}
+    def __init__(self, right: Sequence[Values], labels: AbstractSet[str]) -> None:
+        names = [name for name, value in right[0].items() if isinstance(value, np.ndarray) and name not in labels]
+        self._of = {name: _deviation([values[name] for values in right]) for name in names}
 
     def moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
         """Return the root of the mean squared difference over an output's deviation, the maximum over all outputs."""
@@ -237,13 +238,12 @@ class _Deviations:
 
 def _deviation(values: Sequence[Any]) -> float:
     """Return the standard deviation of all finite values; their magnitude if they are equal, 1 if they are 0."""
-    floats = [value[np.isfinite(value)] for value in values if _is_float(value)]
-    joined = np.concatenate([*floats, np.zeros(0)]).astype(np.float64)
+    joined = np.concatenate([np.zeros(0), *(value[np.isfinite(value)] for value in values)])
     return (float(joined.std()) or float(np.abs(joined).max()) or 1.0) if joined.size else 1.0
 
 
 def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
-    pairs = [(a, b) for a, b in zip(sources, others) if _is_float(a)]
+    pairs = [(a, b) for a, b in zip(sources, others) if a.size]
     if any(a.shape != b.shape for a, b in pairs):
         return math.inf
     if not pairs:
@@ -253,15 +253,12 @@ def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
     return float(np.sqrt((apart**2).mean()))
 
 
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and bool(value.size)
-
-
 class _Variants:
     """A model with some of its activations in int8.
 
     readers: those that can be, in the order of their layers, with the nodes that read them. fixed: those of them that
-    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes.
+    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes. labels: outputs
+    whose values are no amounts.
     """
 
     def __init__(
@@ -271,7 +268,10 @@ class _Variants:
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
-        self._layers = list(Finder(types.of(model), keep).layers.values())
+        scope = types.of(model)
+        amounts = {name for name in self.outputs if scope.get(name) in types.FLOATS} | saturation.quantities(model)
+        self.labels = set(self.outputs) - amounts
+        self._layers = list(Finder(scope, keep).layers.values())
         self.readers: Dict[str, List[str]] = {}
         for layer in self._layers:
             for name in layer.activations():

@@ -1,4 +1,4 @@
-"""Weights that reach their layer through nodes that only move them: these nodes are computed once and removed."""
+"""Weights that reach their layer through nodes that read only constants: these are computed once and removed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from . import schemas, types, weights
 from .layers import MATRIX
 from .names import Names
+from .operators import ARITHMETIC, named
 from .prepare import drop_unread
 from .types import Scope
 from .walk import graphs
 
-# Operators that don't increase the number of values.
-_MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
-_LONGEST = 16
+_FOLDED = ARITHMETIC | named(
+    "Cast Concat Exp Flatten Identity Reciprocal ReduceL2 ReduceMean ReduceSum Reshape Slice Split Sqrt Squeeze "
+    "Transpose Unsqueeze"
+)
+_MOST = 32  # nodes
 
 
 def fold(model: ModelProto) -> int:
@@ -51,21 +54,21 @@ class _Folder:
 
     def _folded(self, name: str, scope: Scope, producers: Dict[str, NodeProto]) -> Optional[str]:
         """Return the name of a new weight with the constant value of this tensor; None if it depends on an input."""
-        chain: List[NodeProto] = []
-        asked = name
-        while scope.constant(name) is None:
-            node = producers.get(name)
-            if node is None or node.op_type not in _MOVES or node.domain not in schemas.STANDARD:
+        before: Dict[str, NodeProto] = {}
+        pending = [name] if scope.constant(name) is None else []
+        while pending:
+            node = producers.get(pending.pop())
+            if node is None or node.op_type not in _FOLDED or node.domain not in schemas.STANDARD:
                 return None
-            if len(chain) == _LONGEST or any(each and scope.constant(each) is None for each in node.input[1:]):
+            before[node.name] = node
+            if len(before) > _MOST:
                 return None
-            chain.append(node)
-            name = node.input[0]
-        if not chain:
+            pending += [each for each in node.input if each and scope.constant(each) is None]
+        if not before:
             return None
-        values = _computed(self.model, chain[::-1], scope, asked)
+        values = _computed(self.model, [node for node in scope.graph.node if node.name in before], scope, name)
         made = scope.graph.initializer.add()
-        weights.fill(made, values, self.names.fresh(f"{asked}_folded"))
+        weights.fill(made, values, self.names.fresh(f"{name}_folded"))
         self.count += 1
         folded: str = made.name
         return folded
@@ -90,7 +93,7 @@ def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: st
 
 
 def _drop_idle(model: ModelProto) -> None:
-    """Remove nodes that moved weights and are no longer read."""
+    """Remove nodes that made weights and are no longer read."""
     while True:
         read: Set[str] = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
         read |= {value.name for graph in graphs(model.graph) for value in graph.output}
@@ -98,7 +101,7 @@ def _drop_idle(model: ModelProto) -> None:
             (graph, node)
             for graph in graphs(model.graph)
             for node in graph.node
-            if node.op_type in _MOVES and not read & set(node.output)
+            if node.op_type in _FOLDED and not read & set(node.output)
         ]
         if not idle:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Protocol, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Mapping, Protocol, Sequence, Set, Tuple
 
 from ..contract.verification import Thresholds, VerifyConfig
 from .metrics import OutputMetrics
@@ -39,17 +39,20 @@ class Judgement:
     tolerable: float = math.inf
 
 
-def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
+def judge(
+    config: VerifyConfig, precision: str, *, near: float = NEAR, quantities: AbstractSet[str] = frozenset()
+) -> Judge:
     """Return the judge of a model's outputs in ``precision``, by the thresholds of ``config``.
 
-    ``near``: the share of the limit above which an output is doubtful.
+    ``near``: the share of the limit above which an output is doubtful. ``quantities``: outputs of whole numbers that
+    are rounded floats.
     """
 
     def judged(pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> Judgement:
         doubtful, problems, error, calm, tolerable = set(), {}, 0.0, True, math.inf
         for name in pairs[0][0]:
             limits = config.of_output(name, precision)
-            metrics = OutputMetrics(name, limits.argmax_axis)
+            metrics = OutputMetrics(name, limits.argmax_axis, is_quantity=name in quantities)
             for reference, candidate in pairs:
                 metrics.add(reference[name], candidate[name])
             for reference in among:

@@ -20,10 +20,13 @@ _NO_NUMBERS = "OSU"  # kinds of dtypes: maps, which classifiers make, and text
 
 
 class OutputMetrics:
-    """Compares one output, sample by sample; ``reference`` is right by definition."""
+    """Compares one output, sample by sample; ``reference`` is right by definition.
 
-    def __init__(self, name: str, axis: int) -> None:
-        self.name, self.axis = name, axis
+    is_quantity: whether its whole numbers are rounded floats, such as pixels, that may be off by a little.
+    """
+
+    def __init__(self, name: str, axis: int, *, is_quantity: bool = False) -> None:
+        self.name, self.axis, self._is_quantity = name, axis, is_quantity
         self.dtype = ""
         self.elements = self.non_finite = 0
         self.max_abs = self.max_rel = self._sum_abs = 0.0
@@ -100,7 +103,7 @@ class OutputMetrics:
         return self.max_abs / max(spread, _SMALLEST_RANGE)
 
     def _is_whole(self) -> bool:
-        return self.dtype.startswith(("int", "uint", "bool"))
+        return not self._is_quantity and self.dtype.startswith(("int", "uint", "bool"))
 
     def result(self, limits: Thresholds, *, named: bool, asked: bool = True) -> OutputComparison:
         """Return the metrics, and the thresholds that they miss.

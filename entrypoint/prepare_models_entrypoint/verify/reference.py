@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
 from ..contract.comparison import OutputComparison, ScaleFit
@@ -93,7 +93,8 @@ class Reference:
         outputs = self._outputs
         needs.check_outputs(self.config, outputs)
         limits = {name: self.config.of_output(name, precision) for name in outputs}
-        metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
+        rounded = _quantities(self._graph)
+        metrics = {name: OutputMetrics(name, limits[name].argmax_axis, is_quantity=name in rounded) for name in outputs}
         self.expect()
         with candidate as active:
             for feed, right in self._expected():
@@ -141,6 +142,15 @@ def _runnable(source: Path, work_dir: Path) -> Path:
     copy = work_dir / "runnable.onnx"
     model_file.save(prepare.prepare(model), copy)
     return copy
+
+
+def _quantities(graph: Path) -> AbstractSet[str]:
+    """Return the outputs of whole numbers that are rounded floats, if onnx is installed to read the graph."""
+    if importlib.util.find_spec("onnx") is None:
+        return frozenset()
+    from ..onnx_graph import model_file, saturation
+
+    return saturation.quantities(model_file.load(graph))
 
 
 def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:
