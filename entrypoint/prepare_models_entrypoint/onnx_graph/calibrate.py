@@ -20,7 +20,7 @@ from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
 from ..verify.judging import judge
-from . import affine, calibration_cache, graph, harm, sample_files, saturation, weight_chains
+from . import affine, calibration_cache, graph, harm, meaning, sample_files, weight_chains
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .sample_files import Feed, Input
@@ -82,13 +82,14 @@ def _searched(
     measured: "_Measured", scales: Mapping[str, harm.Scales], job: ModelJob, progress: harm.Progress
 ) -> harm.Harm:
     config = job.judged or VerifyConfig()
-    rounded = saturation.quantities(measured.model)
-    judges = judge(config, "int8", near=_NEAR, quantities=rounded), judge(config, "int8", quantities=rounded)
+    samples = measured.samples()
+    meant = meaning.of(measured.model, samples.search[0])
+    judges = judge(config, "int8", near=_NEAR, meaning=meant), judge(config, "int8", meaning=meant)
     tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
     kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
     return harm.search(
-        measured.model, scales, measured.samples(), lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
-        keep=kept, tolerable=tolerable,
+        measured.model, scales, samples, lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
+        keep=kept, tolerable=tolerable, amounts=meant.quantities,
     )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class Harm:
 
 def search(
     model: ModelProto, scales: Mapping[str, Scales], samples: Samples, is_right: IsRight, progress: Progress, *,
-    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE,
+    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE, amounts: AbstractSet[str] = frozenset(),
 ) -> Harm:  # fmt: skip
     """Return which scales are best, and what must not become int8.
 
@@ -93,12 +93,15 @@ def search(
         progress: called with the runs done, and about how many there are at most.
         keep: names of nodes that don't become int8 in any case.
         tolerable: the root of the mean squared error that an output may have, over its deviation.
+        amounts: outputs of whole numbers that are no labels.
     """
     feeds, candidates = len(samples.search) + len(samples.judged), len(next(iter(scales.values())).seen)
     most = min(_MOST_VALUES / max(1.0, samples.values), feeds * (_EVALUATIONS + 6 * candidates))
     runs = _Runs(int(most), progress)
     makers = states.makers(model, samples.search[0])
-    variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
+    variants = {
+        method: _Variants(model, found, keep, makers, runs, amounts=amounts) for method, found in scales.items()
+    }
     method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
     moving = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in alone.items()}
     return Harm(method, {**moving, **variants[method].fixed}, variants[method].readers)
@@ -262,15 +265,15 @@ class _Variants:
     """
 
     def __init__(
-        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs
-    ) -> None:
+        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs, *,
+        amounts: AbstractSet[str],
+    ) -> None:  # fmt: skip
         self._model, self._keep, self._runs = model, keep, runs
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
         scope = types.of(model)
-        amounts = {name for name in self.outputs if scope.get(name) in types.FLOATS} | saturation.quantities(model)
-        self.labels = set(self.outputs) - amounts
+        self.labels = {name for name in self.outputs if scope.get(name) not in types.FLOATS} - amounts
         self._layers = list(Finder(scope, keep).layers.values())
         self.readers: Dict[str, List[str]] = {}
         for layer in self._layers:

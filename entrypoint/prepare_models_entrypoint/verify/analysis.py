@@ -17,7 +17,7 @@ from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
 from ..errors import StageError
-from ..onnx_graph import affine, graph, rounding, saturation
+from ..onnx_graph import affine, graph, meaning, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import lift
@@ -142,7 +142,7 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
         if pattern is not None:
             keep[node.name] = f"keep_fp32: {pattern}"
     grow = given.asked or given.real or bool(job.keep_auto)
-    judged = judge(given.config, target, quantities=saturation.quantities(source.model))
+    judged = judge(given.config, target, meaning=meaning.of(source.model, source.feeds[0]))
     try:
         found = ranges.measure(source, target, judged, keep=keep, grow=grow)
     except runners.runtime_errors() as error:

@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
 from ..contract.comparison import OutputComparison, ScaleFit
@@ -17,6 +17,9 @@ from ..contract.verification import VerifyConfig
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import needs, runners, samples
 from .metrics import OutputMetrics
+
+if TYPE_CHECKING:
+    from ..onnx_graph.meaning import Meaning
 
 _HELD_BYTES = 256 << 20  # bytes of outputs
 _SIZES = 64  # bytes: of a shape, axes or the factors of a Resize
@@ -93,8 +96,8 @@ class Reference:
         outputs = self._outputs
         needs.check_outputs(self.config, outputs)
         limits = {name: self.config.of_output(name, precision) for name in outputs}
-        rounded = _quantities(self._graph)
-        metrics = {name: OutputMetrics(name, limits[name].argmax_axis, is_quantity=name in rounded) for name in outputs}
+        meaning = _meaning(self._graph, next(self.feeds()))
+        metrics = {name: OutputMetrics(name, limits[name].argmax_axis, meaning) for name in outputs}
         self.expect()
         with candidate as active:
             for feed, right in self._expected():
@@ -144,13 +147,13 @@ def _runnable(source: Path, work_dir: Path) -> Path:
     return copy
 
 
-def _quantities(graph: Path) -> AbstractSet[str]:
-    """Return the outputs of whole numbers that are rounded floats, if onnx is installed to read the graph."""
+def _meaning(graph: Path, feed: samples.Feed) -> Optional["Meaning"]:
+    """Return what the outputs mean, if onnx is installed to read the graph."""
     if importlib.util.find_spec("onnx") is None:
-        return frozenset()
-    from ..onnx_graph import model_file, saturation
+        return None
+    from ..onnx_graph import meaning, model_file, prepare
 
-    return saturation.quantities(model_file.load(graph))
+    return meaning.of(prepare.prepare(model_file.load(graph)), feed)
 
 
 def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:
