@@ -20,7 +20,7 @@ from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
 from ..verify.judging import judge
-from . import affine, calibration_cache, graph, harm, meaning, sample_files, weight_chains
+from . import affine, calibration_cache, graph, harm, meaning, sample_files, weight_chains, weights
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .sample_files import Feed, Input
@@ -140,7 +140,7 @@ def _is_writable(name: str) -> bool:
 class _Measured:
     """Ranges of a model's float tensors.
 
-    values: how many values a run computes. sizes: elements of each tensor in a run.
+    values: how many values a run computes and reads from weights. sizes: elements of each tensor in a run.
     """
 
     def __init__(self, model: ModelProto, methods: Sequence[str]) -> None:
@@ -153,9 +153,10 @@ class _Measured:
     def run(self, feeds: Iterator[Feed], done: Callable[[int], None], files: int) -> None:
         """Run the samples, ``files`` in total, and keep some spread over all of them."""
         runner, count = _Observed(self.model), 0
+        stored = sum(map(weights.size, self.model.graph.initializer))
         for feed in feeds:
             done(count)
-            self.values = 0.0
+            self.values = float(stored)
             self._take(feed)
             runner.run(feed, self._take)
             wanted = max(_FEWEST_JUDGED, min(_MOST_JUDGED, int(_JUDGED_VALUES / max(1.0, self.values))))
