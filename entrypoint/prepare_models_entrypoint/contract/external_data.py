@@ -11,11 +11,9 @@ import os
 import re
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import other_formats, skeleton
-from .digest import combined
-from .files import sha256_file
 
 _DEEPEST = 100  # nested messages; protobuf's own readers have the same limit
 _MOST_FIELDS = 2_000_000  # in the whole structure; reading them takes a few seconds
@@ -116,11 +114,6 @@ def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, .
         resolve(model, location)
         found[model.parent / PurePosixPath(location)] = None
     return tuple(found)
-
-
-def sha256_of(files: Tuple[Path, ...], sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
-    """Return the combined digest of a model's weights files, given in the model's order; None without files."""
-    return combined(sha256(file) for file in files)
 
 
 def check(model: Path) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prepare_models_entrypoint.contract import external_data
+from prepare_models_entrypoint.contract.digest import combined
 from prepare_models_entrypoint.contract.files import sha256_file
 
 from .paths import contents_dir
@@ -71,7 +72,7 @@ class Digests:
         Raises:
             ExternalDataError, OSError: see ``weights_files``.
         """
-        return external_data.sha256_of(self.weights_files(model), self.of)
+        return combined(map(self.of, self.weights_files(model)))
 
     def weights_files(self, model: Path) -> tuple[Path, ...]:
         """Return the files with a model's external data.
