@@ -28,5 +28,6 @@ def main(arguments: argparse.Namespace) -> int:
         printing.failure(error, str(arguments.models_dir))
     else:
         found = [part for model in models for part in inspection.findings(model)]
-        printing.result(arguments, document, *found, *([] if arguments.consumer else [inspection.judged_for(models)]))
+        judges = ", ".join(dict.fromkeys(name for model in models for name in model["consumers"]))
+        printing.result(arguments, document, *found, *([] if arguments.consumer else [f"judged for {judges}"]))
     return EXIT_MODEL_FAILED if error or any(model["warnings"] for model in models) else EXIT_OK
