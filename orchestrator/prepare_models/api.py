@@ -259,8 +259,11 @@ def provision(  # noqa: D417  # the others are those of run
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     run = RunSettings(Path(models_dir), force=force, timeout_s=timeout_s, accept_eula=accept_eula, sharing=sharing)
     settings = provisioning.Settings(run, device or os.uname().nodename, max(keep, 1), health)
+    place = manifest.file if isinstance(manifest, Bundle) else manifest
+    place = place.path if isinstance(place, Manifest) else place
+    name = "" if isinstance(place, Mapping) else str(Path(place).absolute())  # of the manifest or bundle in a status
     choose = lambda: selection.chosen(wanted, _verifying(listener), accepts=True)  # noqa: E731  # shorter than a function
-    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, listener))
+    return Provisioned(provisioning.perform(choose, name, settings, listener))
 
 
 @_call()
@@ -323,12 +326,6 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
     from .running import inspecting
 
     return inspecting.lint_report(inspecting.lint(Path(models_dir), consumers))
-
-
-def _name_of(given: ManifestLike | Bundle) -> str:
-    """Return the name of a manifest or a bundle in a status."""
-    place = given.file if isinstance(given, Bundle) else given.path if isinstance(given, Manifest) else given
-    return "" if isinstance(place, Mapping) else str(Path(place).absolute())
 
 
 def _path(given: StrPath | None) -> Path | None:

@@ -94,11 +94,15 @@ def probe(client: DockerClient) -> Daemon:
     api = tuple(int(part) for part in version["ApiVersion"].split("."))
     if local and api < CDI_BY_DEFAULT_API:  # engines 25.0 to 28.1 report where they look, not what they found
         devices = list(cdi_devices([Path(directory) for directory in spec_dirs]))
+    rootless = "name=rootless" in (info.get("SecurityOptions") or ())
+    if podman:  # whose Docker-compatible API, at least up to 4.3, doesn't report it
+        own = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
+        rootless = bool(own.get("host", {}).get("security", {}).get("rootless"))
     return Daemon(
         version=components.get("Podman Engine") or version["Version"],
         api=api,
         podman=podman,
-        rootless=_podman_is_rootless(client) if podman else "name=rootless" in (info.get("SecurityOptions") or ()),
+        rootless=rootless,
         local=local,
         runtimes=frozenset(info.get("Runtimes") or ()),
         cdi_spec_dirs=spec_dirs,
@@ -107,12 +111,6 @@ def probe(client: DockerClient) -> Daemon:
         docker_root=info.get("DockerRootDir", ""),
         memory_bytes=info.get("MemTotal", 0),
     )
-
-
-def _podman_is_rootless(client: DockerClient) -> bool:
-    """Ask Podman through its own API: its Docker-compatible API, at least up to 4.3, doesn't report it."""
-    own = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
-    return bool(own.get("host", {}).get("security", {}).get("rootless"))
 
 
 def container_user(daemon: Daemon) -> str:
