@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
+from .digest import combined
 from .files import sha256_file
 from .kinds import ByName, File, Integer, Interval, ListOf, Number, OneOf
 from .settings import REQUIRED, Nested, Record, rows, setting
@@ -36,7 +36,10 @@ class SampleConfig(Record):
         Number(), "factor for pixel values from 0 to 255; 1/255 unless set", default=PIXEL_SCALE, group="preprocess"
     )
     mean: Tuple[float, ...] = setting(_NUMBERS, "subtracted, for each channel", default=(), group="preprocess")
-    std: Tuple[float, ...] = setting(_NUMBERS, "divides, for each channel", default=(), group="preprocess")
+    std: Tuple[float, ...] = setting(
+        ListOf(Number("a number above 0", above=0), "a list of numbers above 0"), "divides, for each channel",
+        default=(), group="preprocess",
+    )  # fmt: skip
     colour: str = setting(OneOf("rgb", "bgr", "gray"), "order of the channels", default="rgb", group="preprocess")
     layout: str = setting(OneOf("nchw", "nhwc"), "order of the axes", default="nchw", group="preprocess")
     limit: int = setting(
@@ -57,8 +60,7 @@ class SampleConfig(Record):
 
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes in order, regardless of their names; None without samples."""
-        digests = [sha256(file) for file in self.samples()]
-        return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+        return combined(map(sha256, self.samples()))
 
 
 class CalibrationConfig(SampleConfig):

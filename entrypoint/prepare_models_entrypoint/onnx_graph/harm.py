@@ -15,8 +15,7 @@ from typing import AbstractSet, Any, Callable, Dict, FrozenSet, List, Mapping, N
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import bisection, graph, quantize, saturation, states, types
-from .layers import Finder, Layer
+from . import bisection, graph, layers, macs, quantize, saturation, states, types
 from .segments import Segments, Values
 
 # Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
@@ -53,13 +52,13 @@ class Scales:
 class Samples:
     """Samples on which a search decides, and others on which its result is judged.
 
-    values: how many values one run of the model computes. sizes: elements of each float tensor on a sample.
+    values: how many values one run of the model computes. shapes: of each float tensor on a sample.
     """
 
     search: Feeds
     judged: Feeds
     values: float
-    sizes: Mapping[str, int]
+    shapes: Mapping[str, Tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Harm:
 
 def search(
     model: ModelProto, scales: Mapping[str, Scales], samples: Samples, is_right: IsRight, progress: Progress, *,
-    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE,
+    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE, amounts: AbstractSet[str] = frozenset(),
 ) -> Harm:  # fmt: skip
     """Return which scales are best, and what must not become int8.
 
@@ -93,12 +92,15 @@ def search(
         progress: called with the runs done, and about how many there are at most.
         keep: names of nodes that don't become int8 in any case.
         tolerable: the root of the mean squared error that an output may have, over its deviation.
+        amounts: outputs of whole numbers that are no labels.
     """
     feeds, candidates = len(samples.search) + len(samples.judged), len(next(iter(scales.values())).seen)
     most = min(_MOST_VALUES / max(1.0, samples.values), feeds * (_EVALUATIONS + 6 * candidates))
     runs = _Runs(int(most), progress)
     makers = states.makers(model, samples.search[0])
-    variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
+    variants = {
+        method: _Variants(model, found, keep, makers, runs, amounts=amounts) for method, found in scales.items()
+    }
     method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
     moving = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in alone.items()}
     return Harm(method, {**moving, **variants[method].fixed}, variants[method].readers)
@@ -139,7 +141,7 @@ class _Search:
             _Stage(samples.search, settling, unseen=False), _Stage(samples.judged, judging, unseen=False),
             _Stage(*both, unseen=True),
         )  # fmt: skip
-        self._moved = _Deviations(both[1]).moved
+        self._moved = _Deviations(both[1], self._chosen.labels).moved
         self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
     def run(self) -> Tuple[str, Dict[str, float]]:
@@ -149,7 +151,7 @@ class _Search:
         names = self._chosen.names
         if not names or self._holds_all(()):
             return method, {}
-        alone, costs = self._alone(), self._chosen.costs(self._samples.sizes)
+        alone, costs = self._alone(), self._chosen.costs(self._samples.shapes)
         left_out = self._fewest(alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
         by_harm = sorted(names, key=lambda name: -alone[name])
         if len(left_out) > _MANY * len(names) and self._runs.left():
@@ -224,8 +226,9 @@ class _Deviations:
     Per sample, a small error would look large on samples where an output is nearly constant.
     """
 
-    def __init__(self, right: Sequence[Values]) -> None:
-        self._of = {name: _deviation([values[name] for values in right]) for name in right[0]}
+    def __init__(self, right: Sequence[Values], labels: AbstractSet[str]) -> None:
+        names = [name for name, value in right[0].items() if isinstance(value, np.ndarray) and name not in labels]
+        self._of = {name: _deviation([values[name] for values in right]) for name in names}
 
     def moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
         """Return the root of the mean squared difference over an output's deviation, the maximum over all outputs."""
@@ -237,13 +240,12 @@ class _Deviations:
 
 def _deviation(values: Sequence[Any]) -> float:
     """Return the standard deviation of all finite values; their magnitude if they are equal, 1 if they are 0."""
-    floats = [value[np.isfinite(value)] for value in values if _is_float(value)]
-    joined = np.concatenate([*floats, np.zeros(0)]).astype(np.float64)
+    joined = np.concatenate([np.zeros(0), *(value[np.isfinite(value)] for value in values)])
     return (float(joined.std()) or float(np.abs(joined).max()) or 1.0) if joined.size else 1.0
 
 
 def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
-    pairs = [(a, b) for a, b in zip(sources, others) if _is_float(a)]
+    pairs = [(a, b) for a, b in zip(sources, others) if a.size]
     if any(a.shape != b.shape for a, b in pairs):
         return math.inf
     if not pairs:
@@ -253,25 +255,25 @@ def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
     return float(np.sqrt((apart**2).mean()))
 
 
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and bool(value.size)
-
-
 class _Variants:
     """A model with some of its activations in int8.
 
     readers: those that can be, in the order of their layers, with the nodes that read them. fixed: those of them that
-    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes.
+    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes. labels: outputs
+    whose values are no amounts.
     """
 
     def __init__(
-        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs
-    ) -> None:
+        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs, *,
+        amounts: AbstractSet[str],
+    ) -> None:  # fmt: skip
         self._model, self._keep, self._runs = model, keep, runs
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
-        self._layers = list(Finder(types.of(model), keep).layers.values())
+        scope = types.of(model)
+        self.labels = {name for name in self.outputs if scope.get(name) not in types.FLOATS} - amounts
+        self._layers = list(layers.of(scope, keep).values())
         self.readers: Dict[str, List[str]] = {}
         for layer in self._layers:
             for name in layer.activations():
@@ -297,25 +299,13 @@ class _Variants:
             self._runs.add()
         return found
 
-    def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
+    def costs(self, shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, float]:
         """Return the cost of leaving out each activation: its share of layers plus its share of multiplications."""
         found = dict.fromkeys(self.names, 1.0 / max(1, len(self.names)))
-        work = [(layer, _multiplications(layer, sizes)) for layer in self._layers]
-        total = sum(size for _, size in work) or 1
-        for layer, size in work:
+        sizes = macs.of_layers(self._model, shapes)
+        total = sum(sizes.get(layer.node.name, 0) for layer in self._layers) or 1
+        for layer in self._layers:
             for name in layer.activations():
                 if name in found:
-                    found[name] += size / total
+                    found[name] += sizes.get(layer.node.name, 0) / total
         return found
-
-
-def _multiplications(layer: Layer, sizes: Mapping[str, int]) -> int:
-    """Return the number of multiplications of a layer per sample; 0 if unknown."""
-    if layer.stored is None:
-        return 0
-    dims, axis = list(layer.stored.tensor.dims), layer.stored.axis
-    elements = int(np.prod(dims, dtype=np.int64))
-    if layer.node.op_type == "ConvTranspose":
-        return int(sizes.get(layer.activations()[0], 0) * elements // max(1, dims[0]))
-    channels = dims[axis] if axis is not None else dims[-1]
-    return int(sizes.get(layer.node.output[0], 0) * elements // max(1, channels))

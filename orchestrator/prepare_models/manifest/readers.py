@@ -129,14 +129,14 @@ class Reader:
     def _bounds(self, node: Node, read: Callable[[Node], Any], *, values: bool) -> ShapeRange | None:
         if node.kind != "mapping":
             same = read(node)
-            return None if same is None else ShapeRange(same, same, same, values=values)
+            return None if same is None else ShapeRange(min=same, opt=same, max=same, values=values)
         ends = ("min", "opt", "max")
         self.problems.check_keys(node, ends, required=ends)
         found_ends = [read(node.entries[end]) for end in ends if end in node.entries]
         if len(found_ends) != len(ends) or None in found_ends:
             return None
         low, mid, high = found_ends
-        found = ShapeRange(low, mid, high, values=values)
+        found = ShapeRange(min=low, opt=mid, max=high, values=values)
         problem = found.problem()
         if problem:
             self.problems.add(node, problem)

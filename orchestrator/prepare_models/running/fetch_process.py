@@ -12,7 +12,7 @@ from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
+from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins, Wanted
 
 from ..errors import HostError, SourcesError
 from ..support.page import OnBytes
@@ -60,7 +60,8 @@ def fetch_sources(
         by_network.setdefault(network, {})[source] = sha256
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
-        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline, pins=pins)
+        asked = tuple(Wanted(source=source, sha256=sha256) for source, sha256 in sources.items())
+        job = FetchJob(sources=asked, cache_dir=str(contents_dir()), offline=offline, pins=pins)
         with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
             results.update({result["source_id"]: result for result in fetching.results()})
     failed = [(result["source"], result["error"]) for result in results.values() if result["error"] is not None]

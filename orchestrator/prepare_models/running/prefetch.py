@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
-from prepare_models_entrypoint.contract.fetch import FetchJob, Pins
+from prepare_models_entrypoint.contract.fetch import FetchJob, Pins, Wanted
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
@@ -87,6 +87,6 @@ def fetching_ahead(
             thread.join()
 
 
-def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
+def _sources(spec: ModelSpec) -> list[Wanted]:
     pairs = [(spec.source, spec.sha256), (spec.calibration_cache, None)]
-    return [(source, sha256) for source, sha256 in pairs if source is not None and Source.of(source).is_remote]
+    return [Wanted(source=source, sha256=sha256) for source, sha256 in pairs if source and Source.of(source).is_remote]

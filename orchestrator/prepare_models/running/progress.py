@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import event as events
@@ -261,7 +262,7 @@ class Events(Observer):
     def _pass_on(self, event: Event) -> None:
         with self._guard:
             self._count += 1
-            self._on_event(event._replace(seq=self._count - 1))
+            self._on_event(replace(event, seq=self._count - 1))
 
 
 def _logger(log_format: str, verbose: int) -> FilteringBoundLogger:

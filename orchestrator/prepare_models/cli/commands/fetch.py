@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import sizes
-from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult, Wanted
 from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
@@ -69,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
 
 
-def _source(text: str) -> tuple[str, str | None]:
+def _source(text: str) -> Wanted:
     refuse_other_bytes(text)
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
@@ -82,9 +82,9 @@ def _source(text: str) -> tuple[str, str | None]:
     here = parsed.outer.path
     if here is not None and not here.exists() and (advice := ngc_advice(text)) is not None:
         raise UsageError(f"{text} doesn't exist here; it looks like a name on NGC", hint=advice)
-    if here is None:
-        return source, sha256
-    return str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else ""), sha256
+    if here is not None:
+        source = str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else "")
+    return Wanted(source=source, sha256=sha256)
 
 
 def _is_whole_version(source: str) -> bool:
