@@ -18,7 +18,7 @@ from ...machine import facts, platforms
 from ...support.os_errors import writing
 from ...support.page import Table, say
 from .. import printing
-from ..options import add, add_arch, add_output
+from ..options import add, add_output, share
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -30,7 +30,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     add(image, "--platform", "platform (default: this machine's)", "NAME")
     add(image, "--base-image", "build: another base image", "IMAGE")
     add(image, "--network", "build: network of the build, such as host", "NETWORK")
-    add_arch(image, "build: another architecture, under emulation")
+    share(image, "--arch", "build: another architecture, under emulation")
     add(image, "--tag", "build: another name (default: prepare-models:VERSION-PLATFORM)", "NAME:TAG")
     add(image, "--tao-converter", "build: put NVIDIA's converter into the image", Path)
     add(image, "--index-url", "build: package index in place of PyPI", "URL")
