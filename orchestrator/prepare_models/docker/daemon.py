@@ -14,7 +14,7 @@ from urllib.parse import quote
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.values import Value
 
-from ..machine.facts import cdi_devices
+from ..machine.facts import cdi_devices, read
 from .address import is_local
 
 if TYPE_CHECKING:
@@ -186,10 +186,7 @@ def owner_lives(labels: Mapping[str, str]) -> bool:
 
 def machine() -> str:
     """Return a name of this machine, unique among those that a container engine may serve."""
-    try:
-        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except OSError:
-        identity = ""
+    identity = read(Path("/etc/machine-id")).strip()
     return hashlib.sha256(f"{identity} {os.uname().nodename}".encode()).hexdigest()[:16]
 
 
@@ -204,8 +201,5 @@ def _boot() -> str:
 
 def _process(pid: int) -> str:
     """Return a name of a process that differs from that of a later one with the same id."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return f"{pid}@{fields[19]}"
+    fields = read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return f"{pid}@{fields[19]}" if fields else ""
