@@ -120,14 +120,11 @@ class Work(Value):
         files = [path for path in places if path is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *_weights(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
-        wanted += [path for path in self._samples() if path.exists()]
-        return [path.absolute() for path in dict.fromkeys(wanted)]
-
-    def _samples(self) -> list[Path]:
-        """Return directories and files with samples for calibration and verification."""
-        calibration, verify = self.spec.calibration, self.spec.verify
+        calibration, verify = self.spec.calibration, self.spec.verify  # with samples
         images = [config.images for config in (calibration, verify.images if verify else None) if config]
-        return [Path(place) for place in (*images, verify.npz if verify else None) if place]
+        samples = [Path(place) for place in (*images, verify.npz if verify else None) if place]
+        wanted += [path for path in samples if path.exists()]
+        return [path.absolute() for path in dict.fromkeys(wanted)]
 
     def pinned(self, fetched: ModelReport) -> Work:
         """Return the same work, on exactly the bytes that a step has fetched."""

@@ -58,10 +58,6 @@ class Digests:
         """Return whether the sha256 of a file is known without reading it."""
         return self._recalled("sha256", str(path)) is not None
 
-    def watch(self, path: Path) -> Callable[[str], None]:
-        """Return a function to call with a file's sha256 that other code computes by reading the file from now on."""
-        return self._watch("sha256", path)
-
     def stop(self) -> None:
         """Stop reading files."""
         self._stop.set()
@@ -140,7 +136,7 @@ class Digests:
         if recalled is not None:
             found: T = recalled[1]
             return found
-        learn = self._watch(kind, path)
+        learn = self.watch(path, kind)
         value = find_out(path)
         learn(value)
         return value
@@ -154,7 +150,8 @@ class Digests:
                 return found
         return None
 
-    def _watch(self, kind: str, path: Path) -> Callable[[object], None]:
+    def watch(self, path: Path, kind: str = "sha256") -> Callable[[object], None]:
+        """Return a function to call with a file's sha256 that other code computes by reading the file from now on."""
         name = os.path.realpath(path)
         before, now = _state(name), time.time_ns()
 

@@ -15,7 +15,7 @@ from ...running.fetch_process import Fetching, counted
 from ...support.page import Part, Table, byte_lines
 from ...support.paths import Use, make, make_cache, refuse_other_bytes
 from .. import printing
-from ..options import add, add_output, positive, seconds
+from ..options import add, add_output, positive, seconds, share
 
 EXAMPLE = """\
 example:
@@ -37,7 +37,7 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
     add(fetch, "--attempts", "consecutive failures without progress before giving up (default 5)", positive)
     add(fetch, "--stall-timeout", "seconds without data before a retry (default 30)", seconds)
     add(fetch, "--headers-file", "file of 'Name: value' headers for https sources", Path)
-    add(fetch, "--ngc-key-file", "file with the NGC key", Path)
+    share(fetch, "--ngc-key-file")
     add_output(fetch)
 
 
