@@ -138,7 +138,8 @@ class _Search:
             _Stage(samples.search, settling, unseen=False), _Stage(samples.judged, judging, unseen=False),
             _Stage(*both, unseen=True),
         )  # fmt: skip
-        self._moved = _Deviations(both[1]).moved
+        # On all samples: on one, an output may be nearly constant, and a small error would look large.
+        self._deviations = {name: _deviation([values[name] for values in both[1]]) for name in both[1][0]}
         self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
     def run(self) -> Tuple[str, Dict[str, float]]:
@@ -176,6 +177,11 @@ class _Search:
         best = min(found, key=lambda method: found[method][0])
         chosen = best if found[best][0] < _BETTER * found[first][0] else first
         return chosen, found[chosen][1]
+
+    def _moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
+        """Return the root of the mean squared difference over an output's deviation, the maximum over all outputs."""
+        apart = {name: ([s[name] for s in sources], [o[name] for o in others]) for name in self._deviations}
+        return max((_distance(*apart[name]) / by for name, by in self._deviations.items()), default=0.0)
 
     def _holds_all(self, left_out: Sequence[str]) -> bool:
         return all(self._holds(left_out, place) for place in range(len(self._stages)))
@@ -215,23 +221,6 @@ class _Search:
             return found
 
         return bisection.alone(names, runs, moved)
-
-
-class _Deviations:
-    """Distances of outputs from those of the source, over each output's deviation on all samples.
-
-    Per sample, a small error would look large on samples where an output is nearly constant.
-    """
-
-    def __init__(self, right: Sequence[Values]) -> None:
-        self._of = {name: _deviation([values[name] for values in right]) for name in right[0]}
-
-    def moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
-        """Return the root of the mean squared difference over an output's deviation, the maximum over all outputs."""
-        return max(
-            (_distance([s[name] for s in sources], [o[name] for o in others]) / by for name, by in self._of.items()),
-            default=0.0,
-        )
 
 
 def _deviation(values: Sequence[Any]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Deque, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -20,40 +19,27 @@ _BIAS = (2, 3)  # its position, and that of the mean of a batch normalization
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
-@dataclass
 class Hazards:
-    """What constants rule out, and what they allow.
+    """What the constants of a model rule out, and what they allow.
 
     kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change nothing,
     by node and position; true if they have to become infinite.
     """
 
-    kept: Dict[str, str] = field(default_factory=dict)
-    bounds: Dict[Tuple[str, int], bool] = field(default_factory=dict)
-
-
-def find(sites: Sequence[Site], narrow: Narrow) -> Hazards:
-    """Return what the constants of a model rule out."""
-    return _Search(sites, narrow).search()
-
-
-class _Search:
     def __init__(self, sites: Sequence[Site], narrow: Narrow) -> None:
-        self.sites, self.narrow = sites, narrow
-        self.found = Hazards()
+        self.narrow = narrow
+        self.kept: Dict[str, str] = {}
+        self.bounds: Dict[Tuple[str, int], bool] = {}
         self.readers: Dict[str, List[Tuple[Site, int]]] = {}
         for site in sites:
             for index, name in enumerate(site.node.input):
                 self.readers.setdefault(name, []).append((site, index))
         self.products = {site.node.output[0] for site in sites if site.node.op_type in (*_BIASED, "MatMul")}
         self.verdicts: Dict[Tuple[int, str, bool], Optional[Misfit]] = {}
-
-    def search(self) -> Hazards:
-        for site in self.sites:
+        for site in sites:
             for index, name, tensor in self._constants(site):
                 each = site.node.op_type in STEEP and (site.node.op_type != "Div" or index == 1)
                 self._judge(site, index, name, self._verdict(site, name, tensor, each=each))
-        return self.found
 
     def _constants(self, site: Site) -> Iterator[Tuple[int, str, TensorProto]]:
         """Yield the constants whose values reach the output of a node, with their positions."""
@@ -87,7 +73,7 @@ class _Search:
             tensor = site.scope.constant(name)
             if operator in COMPARISONS or (tensor is not None and self._is_harmless(operator, index, tensor)):
                 if found.why == LARGE:
-                    self.found.bounds[site.node.name, index] = operator in COMPARISONS
+                    self.bounds[site.node.name, index] = operator in COMPARISONS
                 return
         if site.variables:
             self._keep(site, f"its constant {name!r} is {found.told(self.narrow)}")
@@ -103,7 +89,7 @@ class _Search:
         return site.node.input[1 - index] in self.products and tensor is not None and weights.size(tensor) > 1
 
     def _keep(self, site: Site, reason: str) -> None:
-        self.found.kept.setdefault(site.node.name, reason)
+        self.kept.setdefault(site.node.name, reason)
 
     def _is_harmless(self, operator: str, index: int, tensor: TensorProto) -> bool:
         """Return whether out-of-range values are only bounds beyond every number of the narrower type."""

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 import numpy as np
 from onnx import ModelProto, NodeProto
 
+from .histogram import largest
 from .segments import Segments, Values
 
 _SEGMENT_BYTES = 256 << 20
@@ -36,19 +37,9 @@ class Seen:
 
     def take(self, value: Any, twin: Optional[Any]) -> None:
         """Add one sample's values, and those of its twin (None without a twin)."""
-        if not value.size:
+        self.most = max(self.most, largest(value))
+        if twin is None or twin.shape != value.shape or not value.size:
             return
-        low, high = float(value.min()), float(value.max())
-        if not np.isfinite([low, high]).all():
-            finite = value[np.isfinite(value)]
-            if not finite.size:
-                return
-            low, high = float(finite.min()), float(finite.max())
-        self.most = max(self.most, abs(high), abs(low))
-        if twin is not None and twin.shape == value.shape:
-            self._compare(value, twin)
-
-    def _compare(self, value: Any, twin: Any) -> None:
         with np.errstate(all="ignore"):
             apart = np.abs(twin - value)
         error = float(apart.max())

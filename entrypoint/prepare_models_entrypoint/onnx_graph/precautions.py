@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -24,35 +23,22 @@ _LONGEST = 10
 _LARGE_SCALE = 1000.0
 
 
-@dataclass
 class Precautions:
-    """kept: nodes with the reason. suspects: nodes that stay narrow and may overflow, with the reason."""
-
-    kept: Dict[str, str] = field(default_factory=dict)
-    suspects: Dict[str, str] = field(default_factory=dict)
-
-
-def find(sites: Sequence[Site]) -> Precautions:
-    """Return the patterns that look dangerous.
+    """Patterns that look dangerous: nodes to keep, and suspects, which stay narrow and may overflow, with the reasons.
 
     Kept are sums of squares up to their root or logarithm, products of a tensor with itself, angles made from integers
     or inputs, and what is made into integers. What only samples can judge (exp, pow, squares, large scales) is suspect.
     """
-    return _Search(sites).search()
 
-
-class _Search:
     def __init__(self, sites: Sequence[Site]) -> None:
-        self.sites = sites
+        self.kept: Dict[str, str] = {}
+        self.suspects: Dict[str, str] = {}
         self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
-        self.found = Precautions()
         self.own_products: Set[str] = set()
-
-    def search(self) -> Precautions:
-        for site in self.sites:
+        for site in sites:
             operator = site.node.op_type
             if operator in SQUARING and site.variables:
-                self.found.kept[site.node.name] = "squares, sums or multiplies many values"
+                self.kept[site.node.name] = "squares, sums or multiplies many values"
             elif operator in _SINKS:
                 start = 1 if operator == "Div" else 0
                 self._keep(site, self._paths(site, start), f"sum of squares up to {site.node.name!r}")
@@ -63,14 +49,13 @@ class _Search:
                 path, _ = self._leading(site, _VALUES)
                 self._keep(site, path, f"{site.node.name!r} makes integers of it")
             self._keep_own_product(site)
-        for site in self.sites:
-            if site.variables and site.node.name not in self.found.kept:
+        for site in sites:
+            if site.variables and site.node.name not in self.kept:
                 self._suspect(site)
-        return self.found
 
     def _keep(self, sink: Site, path: Set[str], why: str) -> None:
-        for name in path and path | {sink.node.name}:
-            self.found.kept.setdefault(name, why)
+        for name in sorted(path and path | {sink.node.name}):
+            self.kept.setdefault(name, why)
 
     def _paths(self, sink: Site, start: int) -> Set[str]:
         """Return the nodes on the paths from added squares to ``sink``, including the squares and means in them."""
@@ -118,10 +103,10 @@ class _Search:
         """Keep a tensor times itself, as in a covariance, and what scales the sums."""
         node: NodeProto = site.node
         if node.op_type in ("MatMul", "Gemm") and self._moved(node.input[0]) == self._moved(node.input[1]):
-            self.found.kept[node.name] = "multiplies a tensor by itself"
+            self.kept[node.name] = "multiplies a tensor by itself"
             self.own_products.update(node.output)
         elif node.op_type in ("Div", "Mul", "Sqrt") and self.own_products & set(node.input):
-            self.found.kept[node.name] = "scales the product of a tensor with itself"
+            self.kept[node.name] = "scales the product of a tensor with itself"
 
     def _moved(self, name: str) -> str:
         """Return the tensor whose values a tensor has, at other places."""
@@ -141,7 +126,7 @@ class _Search:
         elif node.op_type == "Mul" and max(_largest(site, 0), _largest(site, 1)) >= _LARGE_SCALE:
             why = "it multiplies by a large number"
         if why is not None:
-            self.found.suspects[node.name] = why
+            self.suspects[node.name] = why
 
 
 def _is_square(site: Site) -> bool:
