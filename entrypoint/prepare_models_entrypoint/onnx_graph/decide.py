@@ -7,9 +7,8 @@ from typing import List, Mapping, Sequence, Set
 
 from onnx import TensorProto
 
-from .hazards import Hazards
+from . import hazards, precautions
 from .operators import ARITHMETIC, COUNTING, FOLLOW, MOVES, named
-from .precautions import Precautions
 from .sites import Site
 from .types import Scope
 from .values import Narrow
@@ -44,8 +43,10 @@ class Decision:
 
 def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], samples: bool) -> Decision:
     """Return what becomes narrow; see ``retype`` for the arguments."""
-    forbidden = Hazards(sites, narrow)
-    careful = Precautions(() if samples or narrow.kind != TensorProto.FLOAT16 else sites)
+    forbidden = hazards.find(sites, narrow)
+    careful = precautions.Precautions()
+    if not samples:
+        careful = precautions.find(sites, overflows=narrow.kind == TensorProto.FLOAT16)
     reasons = {**careful.kept, **forbidden.kept, **keep}
     decision = Decision(bounds=forbidden.bounds, suspects=careful.suspects, precautions=careful.kept)
     flow = _Flow()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Deque, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from dataclasses import dataclass, field
+from typing import Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from onnx import TensorProto
@@ -19,27 +20,37 @@ _BIAS = (2, 3)  # its position, and that of the mean of a batch normalization
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
+@dataclass
 class Hazards:
-    """What the constants of a model rule out, and what they allow.
+    """What constants rule out, and what they allow.
 
     kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change nothing,
     by node and position; true if they have to become infinite.
     """
 
+    kept: Dict[str, str] = field(default_factory=dict)
+    bounds: Dict[Tuple[str, int], bool] = field(default_factory=dict)
+
+
+def find(sites: Sequence[Site], narrow: Narrow) -> Hazards:
+    """Return what the constants of a model rule out."""
+    return _Search(sites, narrow).search()
+
+
+class _Search:
     def __init__(self, sites: Sequence[Site], narrow: Narrow) -> None:
-        self.narrow = narrow
-        self.kept: Dict[str, str] = {}
-        self.bounds: Dict[Tuple[str, int], bool] = {}
-        self.readers: Dict[str, List[Tuple[Site, int]]] = {}
-        for site in sites:
-            for index, name in enumerate(site.node.input):
-                self.readers.setdefault(name, []).append((site, index))
+        self.sites, self.narrow = sites, narrow
+        self.found = Hazards()
+        self.readers = readers(sites)
         self.products = {site.node.output[0] for site in sites if site.node.op_type in (*_BIASED, "MatMul")}
         self.verdicts: Dict[Tuple[int, str, bool], Optional[Misfit]] = {}
-        for site in sites:
+
+    def search(self) -> Hazards:
+        for site in self.sites:
             for index, name, tensor in self._constants(site):
                 each = site.node.op_type in STEEP and (site.node.op_type != "Div" or index == 1)
                 self._judge(site, index, name, self._verdict(site, name, tensor, each=each))
+        return self.found
 
     def _constants(self, site: Site) -> Iterator[Tuple[int, str, TensorProto]]:
         """Yield the constants whose values reach the output of a node, with their positions."""
@@ -73,13 +84,15 @@ class Hazards:
             tensor = site.scope.constant(name)
             if operator in COMPARISONS or (tensor is not None and self._is_harmless(operator, index, tensor)):
                 if found.why == LARGE:
-                    self.bounds[site.node.name, index] = operator in COMPARISONS
+                    self.found.bounds[site.node.name, index] = operator in COMPARISONS
                 return
         if site.variables:
             self._keep(site, f"its constant {name!r} is {found.told(self.narrow)}")
         shrinks = (found.why == TINY) != (operator == "Div" and index == 1)
         if found.why != INFINITE:
-            self._behind(site, abs(found.worst), large=not shrinks)
+            for reader in behind(site, abs(found.worst), large=not shrinks, among=self.readers):
+                if reader.variables:
+                    self._keep(reader, f"reads {'small' if shrinks else 'large'} values of {site.node.name!r}")
 
     def _is_bias(self, site: Site, index: int) -> bool:
         """Return whether a constant is a bias: beside products, tiny values are nothing. An epsilon is one number."""
@@ -89,7 +102,7 @@ class Hazards:
         return site.node.input[1 - index] in self.products and tensor is not None and weights.size(tensor) > 1
 
     def _keep(self, site: Site, reason: str) -> None:
-        self.kept.setdefault(site.node.name, reason)
+        self.found.kept.setdefault(site.node.name, reason)
 
     def _is_harmless(self, operator: str, index: int, tensor: TensorProto) -> bool:
         """Return whether out-of-range values are only bounds beyond every number of the narrower type."""
@@ -98,40 +111,53 @@ class Hazards:
         upper = operator == "Min" or (operator == "Clip" and index == 2)
         return bool((beyond > 0).all() if upper else (beyond < 0).all())
 
-    def _behind(self, origin: Site, worst: float, *, large: bool) -> None:
-        """Keep the nodes that read what ``origin`` computes, up to those that bring it back into range.
 
-        Args:
-            origin: the node with a constant that doesn't fit.
-            worst: the magnitude of that constant.
-            large: whether its results are too large; if not, too small.
-        """
-        queue: Deque[str] = deque(_floats_out(origin))
-        seen: Set[str] = set(queue)
-        why = f"reads {'large' if large else 'small'} values of {origin.node.name!r}"
-        while queue:
-            for site, index in self.readers.get(queue.popleft(), ()):
-                if not _needs(site.node.op_type, index, large=large):
-                    continue
-                if site.variables:
-                    self._keep(site, why)
-                passes = site.node.op_type in (GROWING if large else SHRINKING)
-                if passes and not (large and self._brings_back(site, index, worst)):
-                    fresh = [name for name in _floats_out(site) if name not in seen]
-                    seen.update(fresh)
-                    queue.extend(fresh)
+Readers = Mapping[str, Sequence[Tuple[Site, int]]]
 
-    def _brings_back(self, site: Site, index: int, worst: float) -> bool:
-        """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
-        operator = site.node.op_type
-        if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
-            return False
-        factor = site.scope.constant(site.node.input[1 - index])
-        if factor is None or not weights.size(factor):
-            return False
-        sizes = np.abs(weights.array(factor))
-        most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
-        return worst * most <= _MODERATE
+
+def readers(sites: Sequence[Site]) -> Readers:
+    """Return the nodes that read a tensor, with the positions of these inputs, by its name."""
+    found: Dict[str, List[Tuple[Site, int]]] = {}
+    for site in sites:
+        for index, name in enumerate(site.node.input):
+            found.setdefault(name, []).append((site, index))
+    return found
+
+
+def behind(origin: Site, worst: float, *, large: bool, among: Readers) -> Iterator[Site]:
+    """Yield the nodes that read what ``origin`` computes, up to those that bring it back into range.
+
+    Args:
+        origin: a node whose results don't fit.
+        worst: the magnitude of its constant.
+        large: whether its results are too large; if not, too small.
+        among: the nodes of the model.
+    """
+    queue: Deque[str] = deque(_floats_out(origin))
+    seen: Set[str] = set(queue)
+    while queue:
+        for site, index in among.get(queue.popleft(), ()):
+            if not _needs(site.node.op_type, index, large=large):
+                continue
+            yield site
+            passes = site.node.op_type in (GROWING if large else SHRINKING)
+            if passes and not (large and _brings_back(site, index, worst)):
+                fresh = [name for name in _floats_out(site) if name not in seen]
+                seen.update(fresh)
+                queue.extend(fresh)
+
+
+def _brings_back(site: Site, index: int, worst: float) -> bool:
+    """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
+    operator = site.node.op_type
+    if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
+        return False
+    factor = site.scope.constant(site.node.input[1 - index])
+    if factor is None or not weights.size(factor):
+        return False
+    sizes = np.abs(weights.array(factor))
+    most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
+    return worst * most <= _MODERATE
 
 
 def _needs(operator: str, index: int, *, large: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def _placed(source: str, base: Path) -> str:
 
 def path_in(path: Path, base: Path) -> str:
     """Return a path relative to ``base`` if it is below it, else absolute."""
-    there = path.expanduser().absolute()
+    there = Path(os.path.expanduser(path)).absolute()  # which leaves unknown users as they are
     return str(there.relative_to(base)) if there.is_relative_to(base) else str(there)
 
 
@@ -86,7 +87,11 @@ def manifest(drafts: Sequence[Draft], head: str = HEAD) -> str:
 
 def model(draft: Draft) -> str:
     """Return the lines of one model under ``models:``."""
-    about = [f"  {part}" for line in draft.about for part in _wrapped(line)]
+    about = [
+        f"  {part}"
+        for line in draft.about
+        for part in textwrap.wrap(f"# {_one_line(line)}", _WIDTH, subsequent_indent="#   ", break_long_words=False)
+    ]
     lines = []
     for key, value in draft.entry.items():
         first, *more = yaml_lines(key, value)
@@ -95,10 +100,6 @@ def model(draft: Draft) -> str:
     head = [f"  {'-' if number == 0 else ' '} {line}" for number, line in enumerate(lines)]
     optional = [f"    # {line}" for key, value in draft.optional.items() for line in yaml_lines(key, value)]
     return "\n".join([*about, *head, *optional]) + "\n"
-
-
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(f"# {_one_line(line)}", _WIDTH, subsequent_indent="#   ", break_long_words=False)
 
 
 def _one_line(text: str) -> str:
@@ -186,7 +187,7 @@ class SingleModel(Value):
         if self.shapes:
             entry["inputs"] = {name: _plain(shape) for name, shape in self.shapes.items()}
         if self.images:
-            if not self.images.expanduser().is_dir():
+            if not os.path.isdir(os.path.expanduser(self.images)):
                 raise UsageError(
                     f"{self.images} is not a directory", hint="give one with typical samples: --images DIR"
                 )

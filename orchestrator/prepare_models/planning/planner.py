@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract import companions, downloads, external_data
-from prepare_models_entrypoint.contract.digest import Digest, Pending, is_known
+from prepare_models_entrypoint.contract import companions, downloads
+from prepare_models_entrypoint.contract.digest import Digest, Pending, combined, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, differences, identity
@@ -17,16 +16,13 @@ from prepare_models_entrypoint.contract.report import ModelReport, record_or_pro
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import EngineMissingError, UsageError
+from ..errors import CodedError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
 from ..store.local import Entry, Store, open_store
 from ..support.file_digests import Digests, open_digests
 from ..support.paths import contents_dir
 from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
-
-if TYPE_CHECKING:
-    from ..executors.executor import Executor
 
 PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
@@ -86,10 +82,9 @@ def _weights(
     blob = downloads.blob(contents_dir() / "downloads", model) if isinstance(model, str) else None
     named = digests.locations(blob) if blob is not None and blob.is_file() else ()
     sources = [source for location in named if (source := Source.of(spec.source).beside(location)) is not None]
-    changed = changed_at(Source.of(spec.source))
-    found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id, since=changed) for source in sources]
+    found = [spec.pins.sha256.get(source.id) or _fetched(source, digests) for source in sources]
     if found and all(found):
-        return external_data.combined(digest for digest in found if digest)
+        return combined(digest for digest in found if digest)
     recorded = record["identity"] if record is not None else None
     if recorded is None or recorded["model_sha256"] != model:
         return Pending.NOT_FETCHED if named else None
@@ -97,6 +92,7 @@ def _weights(
     if any(spec.pins.sha256.get(each["source_id"], each["sha256"]) != each["sha256"] for each in others):
         return Pending.NOT_FETCHED
     weights: str | None = recorded["weights_sha256"]
+    changed = changed_at(Source.of(spec.source).outer.path)
     is_newer = changed and record is not None and _is_newer(changed, record)
     return Pending.ARCHIVE_CHANGED if weights is not None and is_newer else weights
 
@@ -113,13 +109,12 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     archive = Source.of(source).outer.path
     if archive is not None and not archive.is_file():
         raise SourceMissingError(source)
-    changed = changed_at(Source.of(source))
-    known = digests.of_source(Source.of(source).id, since=changed)
+    known = _fetched(Source.of(source), digests)
     if known is not None:
         return known
     if record is None:
         return Pending.NOT_FETCHED
-    if archive is not None and _is_newer(changed, record):
+    if archive is not None and _is_newer(changed_at(archive), record):
         return Pending.ARCHIVE_CHANGED
     for material in record["materials"]:
         if material["role"] == role and material["source_id"] == Source.of(source).id:
@@ -127,10 +122,23 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     return Pending.NOT_FETCHED
 
 
-def changed_at(source: Source) -> float:
-    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; 0 without one."""
-    path = source.outer.path
-    return path.stat().st_ctime if path is not None and path.exists() else 0.0
+def _fetched(source: Source, digests: Digests) -> str | None:
+    """Return the digest that a source had when fetched; of an archive that was touched, if its bytes are the same."""
+    archive = source.outer.path
+    known = digests.of_source(source.id, since=changed_at(archive))
+    if known is None and archive is not None and digests.of_source(source.id) is not None:
+        known = digests.of_source(in_archive(digests.of(archive), source.id))
+    return known
+
+
+def in_archive(sha256: str, source_id: str) -> str:
+    """Return the name under which the digest of a file in exactly this archive is remembered."""
+    return f"{sha256}!{source_id}"
+
+
+def changed_at(file: Path | None) -> float:
+    """Return when a local file was last changed, in epoch seconds; 0 without one."""
+    return file.stat().st_ctime if file is not None and file.exists() else 0.0
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:
@@ -257,19 +265,11 @@ class Planner(Value):
         return _Finding(stale, sound=True) if stale else None
 
 
-def by_device(
-    executors: Mapping[str, Executor], models_dir: Path, *, store: Store, digests: Digests, force: bool
-) -> dict[str, Planner]:
-    """Return what plans the models of each device class. ``executors``: what builds for it."""
-    runtimes = {device: executor.describe() for device, executor in executors.items()}
-    return {device: Planner(models_dir, runtime, store, digests, force) for device, runtime in runtimes.items()}
-
-
 def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:
     """Yield each model with the store's engine that a run with this runtime would use.
 
     Raises:
-        EngineMissingError: a model has no engine in the store.
+        CodedError: a model has no engine in the store.
     """
     digests = open_digests()
     store = open_store(digests)
@@ -277,7 +277,8 @@ def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec,
     for spec in manifest.models:
         entry = store.find(planner.plan(spec, thorough=True).turn)
         if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
-            raise EngineMissingError(
+            raise CodedError(
+                "engine-missing",
                 f"{spec.name} has no engine in the store of this machine",
                 hint="build it: prepare-models run --force; or leave out --engines",
             )
