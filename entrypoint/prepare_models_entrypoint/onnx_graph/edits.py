@@ -44,7 +44,7 @@ def _with_shapes(model: ModelProto, changes: OnnxConfig) -> ModelProto:
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(model) if model.ByteSize() < 1 << 30 else model
+    return graph.inferred(model)
 
 
 def _with_outputs(model: ModelProto, changes: OnnxConfig) -> ModelProto:
@@ -56,8 +56,8 @@ def _with_outputs(model: ModelProto, changes: OnnxConfig) -> ModelProto:
             f"the model has no tensor {', '.join(unknown)} to select as output",
             hint="'prepare-models inspect FILE' shows the outputs; other tensor names are in the exporter's graph",
         )
-    inferred = onnx.shape_inference.infer_shapes(model) if model.ByteSize() < 1 << 30 else model
-    values = {value.name: value for value in (*inferred.graph.output, *inferred.graph.value_info)}
+    inferred = graph.inferred(model).graph
+    values = {value.name: value for value in (*inferred.output, *inferred.value_info)}
     del model.graph.output[:]
     for name in changes.outputs:
         found = values.get(name) or onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)

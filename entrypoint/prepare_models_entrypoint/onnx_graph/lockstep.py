@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from .histogram import largest
-from .segments import Segments, Values
+from .segments import Segments, Values, nbytes
 
 _SEGMENT_BYTES = 256 << 20
 _FIRST, _MOST = 16, 512  # nodes of a segment
@@ -67,7 +67,7 @@ class _Pace:
 
     def took(self, found: Values) -> None:
         """Record how large the tensors of a segment are."""
-        scaled = int(self._step * _SEGMENT_BYTES / max(1, _bytes(found)))
+        scaled = int(self._step * _SEGMENT_BYTES / max(1, nbytes(found)))
         self._step = max(1, min(_MOST, 2 * self._step, scaled))
 
 
@@ -108,7 +108,7 @@ class Watched(Observed):
 
     def take(self, found: Values) -> None:
         """See ``Observed``."""
-        self.observed_bytes += _bytes(found)
+        self.observed_bytes += nbytes(found)
         for name, value in found.items():
             if is_float(value):
                 self.shapes[name] = value.shape
@@ -187,7 +187,3 @@ def _ends(nodes: Sequence[NodeProto], places: Mapping[str, int], count: int) -> 
 def is_float(value: Any) -> bool:
     """Return whether a value is a tensor of float32."""
     return isinstance(value, np.ndarray) and value.dtype == np.float32
-
-
-def _bytes(values: Values) -> int:
-    return sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray))

@@ -39,12 +39,10 @@ def bound(model: ModelProto) -> List[str]:
     """Give these loops a count that is never reached and a condition that is always true; return their names."""
     names, loops, known = Names(model), unbounded(model), Constants(model)
     constants = {"rounds": np.array(_ENDLESS, np.int64), "always": np.array(True)}
-    given = {wish: names.fresh(wish) for wish in constants}
-    for wish, array in constants.items():
-        model.graph.initializer.append(weights.tensor(array, given[wish]))
+    given = [weights.add(model.graph, array, names.fresh(wish)) for wish, array in constants.items()]
     for node in loops:
         node.input.extend([""] * (2 - len(node.input)))
-        for position, name in enumerate(given.values()):
+        for position, name in enumerate(given):
             if _is_open(node, position, known):
                 node.input[position] = name
     return [node.name or node.op_type for node in loops]

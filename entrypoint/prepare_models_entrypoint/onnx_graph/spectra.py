@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Iterator, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from ..errors import ConvertError
-from . import graph, types
+from . import graph, types, weights
 from .constants import Constants
 from .names import Names
 from .walk import attributes
@@ -137,8 +137,8 @@ class _Lowered:
             tensor = self._add("Unsqueeze", tensor, self._integers([2]))
         tensor = self._add("Transpose", tensor, perm=[0, 2, 1])
         # One output channel for each bin and part: [2 * bins, parts, length].
-        weights = kernel.reshape(length, parts, bins * 2).transpose(2, 1, 0)
-        tensor = self._add("Conv", tensor, self._weights(weights), strides=[step])
+        kernel = kernel.reshape(length, parts, bins * 2).transpose(2, 1, 0)
+        tensor = self._add("Conv", tensor, self._weights(kernel), strides=[step])
         tensor = self._add("Transpose", tensor, perm=[0, 2, 1])
         self._finish(self._add("Reshape", tensor, self._integers([0, 0, bins, 2])))
 
@@ -181,9 +181,8 @@ class _Lowered:
         return self._constant(values.astype(helper.tensor_dtype_to_np_dtype(self.kind)))
 
     def _constant(self, values: Array) -> str:
-        name = self.names.fresh(f"{self.node.name or self.node.output[0]}/constant")
-        self.model.graph.initializer.append(numpy_helper.from_array(values, name))
-        return name
+        wish = f"{self.node.name or self.node.output[0]}/constant"
+        return weights.add(self.model.graph, values, self.names.fresh(wish))
 
     def _unknown(self, what: str) -> ConvertError:
         hint = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from ..contract import external_data
 from ..errors import ConvertError
@@ -87,6 +87,12 @@ def fill(made: TensorProto, values: Array, name: str, kind: Optional[int] = None
     made.data_type = helper.np_dtype_to_tensor_dtype(values.dtype) if kind is None else kind
     made.dims.extend(values.shape)
     made.raw_data = _bits(values, made.data_type).tobytes()
+
+
+def add(graph: GraphProto, values: Array, name: str) -> str:
+    """Give a graph an initializer, and return its name."""
+    fill(graph.initializer.add(), values, name)
+    return name
 
 
 def round_into(made: TensorProto, source: TensorProto, name: str, kind: int) -> None:
@@ -206,8 +212,13 @@ def bring(tensor: TensorProto) -> None:
     tensor.CopyFrom(_in_memory(tensor))
 
 
+def head(tensor: TensorProto) -> TensorProto:
+    """Return a tensor without its values."""
+    return TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+
+
 def _in_memory(tensor: TensorProto) -> TensorProto:
-    copy = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    copy = head(tensor)
     copy.raw_data = b"".join(chunks(tensor))
     return copy
 
