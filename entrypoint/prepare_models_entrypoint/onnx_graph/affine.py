@@ -5,7 +5,7 @@ Batch normalization that can't be folded is brought to parameters of a harmless 
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
@@ -65,11 +65,8 @@ class _Folder:
 
     def _convolved(self, node: NodeProto, scope: Scope, producers: Mapping[str, NodeProto]) -> str:
         """Return which input of a node a convolution makes for it alone, '' where there is none."""
-        made: Iterator[str] = iter(node.input[:2])
-        return next((name for name in made if self._is_of_convolution(name, scope, producers)), "")
-
-    def _is_of_convolution(self, name: str, scope: Scope, producers: Mapping[str, NodeProto]) -> bool:
-        return name in producers and self.readers[name] == 1 and _takes(producers[name], scope)
+        made = (name for name in node.input[:2] if name in producers and self.readers[name] == 1)
+        return next((name for name in made if _takes(producers[name], scope)), "")
 
     def _merge(self, graph: GraphProto, conv: NodeProto, output: str, step: Tuple[Array, Array], scope: Scope) -> None:
         """Point the convolution to new weights and bias, and let it write what the step behind it wrote."""

@@ -6,7 +6,7 @@ such a loop only if its condition never ends it.
 
 from __future__ import annotations
 
-from typing import Container, List
+from typing import List
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto
@@ -57,11 +57,8 @@ def uncounted(model: ModelProto) -> List[str]:
     constants = Constants(model)
     read = readers(model)
     loops = [node for node in graph.nodes(model) if node.op_type == "Loop"]
-    return [node.name for node in loops if _collects(node, read) and not _is_counted(node, constants)]
-
-
-def _collects(node: NodeProto, read: Container[str]) -> bool:
-    return any(name in read for name in node.output[len(node.input[2:]) :])
+    collecting = [node for node in loops if any(name in read for name in node.output[len(node.input[2:]) :])]
+    return [node.name for node in collecting if not _is_counted(node, constants)]
 
 
 def _is_counted(node: NodeProto, constants: Constants) -> bool:

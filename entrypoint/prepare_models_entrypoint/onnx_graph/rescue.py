@@ -60,7 +60,7 @@ def survey(source: Path, job: ModelJob) -> Rescue:
     """
     model = model_file.load(source)
     inputs = list(_inputs(model))
-    traits = {value.name: profiles.Traits(tuple(_names(value))) for value in inputs}
+    traits = {value.name: profiles.Traits(tuple(dim.dim_param or None for dim in _dims(value))) for value in inputs}
     shapes = [{name: profiles.declared(each) for name, each in one.items() if not each.values} for one in _wanted(job)]
     unranked = tuple(value.name for value in inputs if not value.type.tensor_type.HasField("shape"))
     return Rescue(
@@ -125,10 +125,6 @@ def _inputs(model: ModelProto) -> Iterator[ValueInfoProto]:
 
 def _dims(value: ValueInfoProto) -> List[TensorShapeProto.Dimension]:
     return list(value.type.tensor_type.shape.dim)
-
-
-def _names(value: ValueInfoProto) -> Iterator[Optional[str]]:
-    return (dim.dim_param if dim.HasField("dim_param") and dim.dim_param else None for dim in _dims(value))
 
 
 def _is_nameless(value: ValueInfoProto) -> bool:

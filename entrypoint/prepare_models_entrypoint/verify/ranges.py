@@ -241,7 +241,7 @@ class _Search:
         ways, best = Ways(self.source.model), first
         chosen: Dict[str, int] = {}
         for depths in _deeper_and_deeper(spoilt):
-            if not best.is_right() and not self._is_spent():
+            if not best.is_right() and self.forms * self.source.observed_bytes <= _BYTES:
                 form = self._with(ways, spoilt, depths)
                 best, chosen = (form, depths) if form.merit() < best.merit() else (best, chosen)
         for name in reversed(list(chosen)[-_DROPPED:]) if self._is_settled(best) and len(chosen) > 1 else ():
@@ -301,9 +301,6 @@ class _Search:
                 for name, why in ways.kept(each.name, depths[each.name], each.why).items():
                     keep.setdefault(name, why)
         return self.tried(keep)
-
-    def _is_spent(self) -> bool:
-        return self.forms * self.source.observed_bytes > _BYTES
 
 
 def _deeper_and_deeper(spoilt: Sequence[Spoilt]) -> Iterator[Dict[str, int]]:
