@@ -34,7 +34,8 @@ def fold(model: ModelProto) -> int:
         model: as ``prepare`` returns it.
     """
     folder = _Folder(Names(model), walk.readers(model))
-    folder.graph(types.of(model))
+    for scope in types.of(model).all():
+        folder.graph(scope)
     drop_unread(model)
     return folder.count
 
@@ -48,8 +49,6 @@ class _Folder:
         producers = {name: node for node in graph.node for name in node.output}
         folded = []
         for node in graph.node:
-            for inner in scope.inner.get(node.name, ()):
-                self.graph(inner)
             made = self._convolved(node, scope, producers)
             before = producers[made] if made else None
             step = _step(node, made, before, scope) if before is not None else None

@@ -89,8 +89,9 @@ class Precautions:
                 self._keep(site, path or ({node.name} if given else set()), f"{name} {why}")
             self._keep_remainders(site)
         if operator in _SINKS:
-            start = 1 if operator == "Div" else 0
-            self._keep(site, self._paths(site, start), f"sum of squares up to {name}")
+            start = next(iter(node.input[1 if operator == "Div" else 0 :]), "")
+            path = self._way(start, _LONGEST, added=False, mixes=operator == "Log")
+            self._keep(site, path, f"sum of squares up to {name}")
 
     def _keep_remainders(self, site: Site) -> None:
         """Keep what is left of values without their whole numbers."""
@@ -117,14 +118,11 @@ class Precautions:
         for name in sorted(path and path | {sink.node.name}):
             self.kept.setdefault(name, why)
 
-    def _paths(self, sink: Site, start: int) -> Set[str]:
-        """Return the nodes on the paths from added squares to ``sink``, including the squares and means in them."""
-        if len(sink.node.input) <= start:
-            return set()
-        return self._way(sink.node.input[start], _LONGEST, added=False, mixes=sink.node.op_type == "Log")
-
     def _way(self, name: str, left: int, *, added: bool, mixes: bool) -> Set[str]:
-        """``added``: whether the path so far adds up values. ``mixes``: whether it may contain a MatMul."""
+        """Return the nodes on the paths from added squares to a tensor, including the squares and means in them.
+
+        ``added``: whether the path so far adds up values. ``mixes``: whether it may contain a MatMul.
+        """
         site = self.made.get(name)
         if site is None or not left:
             return set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Container, Dict, List, Mapping, Optional
+from typing import Container, Dict, Iterator, List, Mapping, Optional
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
@@ -53,6 +53,13 @@ class Scope:
         self.told = {value.name: declared(value) for value in (*graph.value_info, *graph.output)}
         self.inner: Dict[str, List[Scope]] = {}
         self.constants: Dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+
+    def all(self) -> "Iterator[Scope]":
+        """Yield all graphs within this one, the innermost first, and then this one."""
+        for scopes in self.inner.values():
+            for inner in scopes:
+                yield from inner.all()
+        yield self
 
     def home(self, name: str) -> "Scope":
         """Return the graph that a tensor belongs to; the outermost one if it is unknown."""
