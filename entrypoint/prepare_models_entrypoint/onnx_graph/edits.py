@@ -8,7 +8,7 @@ from onnx import ModelProto
 from ..contract.conversion import OnnxConfig
 from ..errors import ConvertError, missing
 from . import graph, model_file
-from .walk import reads
+from .walk import leading
 
 
 def apply(model: ModelProto, changes: OnnxConfig) -> ModelProto:
@@ -62,18 +62,10 @@ def _with_outputs(model: ModelProto, changes: OnnxConfig) -> ModelProto:
     for name in changes.outputs:
         found = values.get(name) or onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         model.graph.output.append(found)
-    _drop_dead_nodes(model, changes.outputs)
-    return model
-
-
-def _drop_dead_nodes(model: ModelProto, outputs: "tuple[str, ...]") -> None:
-    needed, kept = set(outputs), []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            kept.append(node)
-            needed.update(reads(node))
+    kept = leading(model.graph.node, changes.outputs)
     del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
+    model.graph.node.extend(kept)
+    return model
 
 
 def _sanitized(model: ModelProto) -> ModelProto:
