@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
@@ -38,10 +39,16 @@ _LARGE_SCALE = 1000.0
 _MOST_FACTORS = 1 << 14  # more are weights
 
 
+@dataclass
 class Precautions:
-    """Patterns that look dangerous.
+    """kept: nodes with the reason. suspects: nodes that stay narrow and may overflow, with the reason."""
 
-    kept: nodes that stay in fp32, with the reason. suspects: nodes that stay narrow and may overflow, with the reason.
+    kept: Dict[str, str] = field(default_factory=dict)
+    suspects: Dict[str, str] = field(default_factory=dict)
+
+
+def find(sites: Sequence[Site], *, overflows: bool) -> Precautions:
+    """Return the patterns that look dangerous.
 
     Kept are sums of squares up to their root, logarithm or smallest, products of a tensor with itself, angles made from
     integers or inputs, what is made into integers or coordinates, and what large factors take out of range and back.
@@ -51,30 +58,36 @@ class Precautions:
         sites: the nodes.
         overflows: whether usual values may be too large for the type.
     """
+    return _Search(sites).search(overflows=overflows)
 
-    def __init__(self, sites: Sequence[Site], *, overflows: bool) -> None:
-        self.kept: Dict[str, str] = {}
-        self.suspects: Dict[str, str] = {}
+
+class _Search:
+    def __init__(self, sites: Sequence[Site]) -> None:
+        self.sites = sites
         self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
         self.readers = readers(sites)
+        self.found = Precautions()
         self.own_products: Set[str] = set()
-        for site in sites:
+
+    def search(self, *, overflows: bool) -> Precautions:
+        for site in self.sites:
             self._keep_before(site)
             self._keep_own_product(site)
-        for site in sites if overflows else ():
+        for site in self.sites if overflows else ():
             self._keep_scaled(site)
-        for site in sites if overflows else ():
-            if site.variables and site.node.name not in self.kept:
+        for site in self.sites if overflows else ():
+            if site.variables and site.node.name not in self.found.kept:
                 self._suspect(site)
-        able = {site.node.name for site in sites if site.variables}
-        self.kept = {name: why for name, why in self.kept.items() if name in able}
+        able = {site.node.name for site in self.sites if site.variables}
+        self.found.kept = {name: why for name, why in self.found.kept.items() if name in able}
+        return self.found
 
     def _keep_before(self, site: Site) -> None:
         """Keep a node whose result depends on the last bits of what it reads, with what leads to it."""
         node = site.node
         operator, name = node.op_type, repr(node.name)
         if operator in SQUARING or operator == "CumSum":
-            self.kept[node.name] = "squares, sums or multiplies many values"
+            self.found.kept[node.name] = "squares, sums or multiplies many values"
         elif operator in ("Sin", "Cos"):
             path, given = self._leading(site, _ANGLES)
             self._keep(site, path if given else set(), f"angle of {name}, made from integers or inputs")
@@ -89,9 +102,8 @@ class Precautions:
                 self._keep(site, path or ({node.name} if given else set()), f"{name} {why}")
             self._keep_remainders(site)
         if operator in _SINKS:
-            start = next(iter(node.input[1 if operator == "Div" else 0 :]), "")
-            path = self._way(start, _LONGEST, added=False, mixes=operator == "Log")
-            self._keep(site, path, f"sum of squares up to {name}")
+            start = 1 if operator == "Div" else 0
+            self._keep(site, self._paths(site, start), f"sum of squares up to {name}")
 
     def _keep_remainders(self, site: Site) -> None:
         """Keep what is left of values without their whole numbers."""
@@ -108,21 +120,24 @@ class Precautions:
         factor = _factor(site)
         if site.node.op_type == "Exp" or factor >= _LARGE_SCALE:
             for reader in behind(site, max(factor, _LARGE_SCALE), large=True, among=self.readers):
-                self.kept.setdefault(reader.node.name, f"reads large values of {site.node.name!r}")
-            self.kept.setdefault(site.node.name, "makes large values")
+                self.found.kept.setdefault(reader.node.name, f"reads large values of {site.node.name!r}")
+            self.found.kept.setdefault(site.node.name, "makes large values")
         if factor >= _LARGE_SCALE or 0 < factor <= 1 / _LARGE_SCALE:
             path, _ = self._leading(site, _SUMS, _variable(site), ends=_COMPUTE)
             self._keep(site, path, f"{site.node.name!r} scales it by {factor:.3g}")
 
     def _keep(self, sink: Site, path: Set[str], why: str) -> None:
-        for name in sorted(path and path | {sink.node.name}):
-            self.kept.setdefault(name, why)
+        for name in path and path | {sink.node.name}:
+            self.found.kept.setdefault(name, why)
+
+    def _paths(self, sink: Site, start: int) -> Set[str]:
+        """Return the nodes on the paths from added squares to ``sink``, including the squares and means in them."""
+        if len(sink.node.input) <= start:
+            return set()
+        return self._way(sink.node.input[start], _LONGEST, added=False, mixes=sink.node.op_type == "Log")
 
     def _way(self, name: str, left: int, *, added: bool, mixes: bool) -> Set[str]:
-        """Return the nodes on the paths from added squares to a tensor, including the squares and means in them.
-
-        ``added``: whether the path so far adds up values. ``mixes``: whether it may contain a MatMul.
-        """
+        """``added``: whether the path so far adds up values. ``mixes``: whether it may contain a MatMul."""
         site = self.made.get(name)
         if site is None or not left:
             return set()
@@ -168,10 +183,10 @@ class Precautions:
         """Keep a tensor times itself, as in a covariance, and what scales the sums."""
         node: NodeProto = site.node
         if node.op_type in ("MatMul", "Gemm") and self._moved(node.input[0]) == self._moved(node.input[1]):
-            self.kept[node.name] = "multiplies a tensor by itself"
+            self.found.kept[node.name] = "multiplies a tensor by itself"
             self.own_products.update(node.output)
         elif node.op_type in ("Div", "Mul", "Sqrt") and self.own_products & set(node.input):
-            self.kept[node.name] = "scales the product of a tensor with itself"
+            self.found.kept[node.name] = "scales the product of a tensor with itself"
 
     def _moved(self, name: str) -> str:
         """Return the tensor whose values a tensor has, at other places."""
@@ -182,9 +197,9 @@ class Precautions:
     def _suspect(self, site: Site) -> None:
         node = site.node
         if node.op_type == "Pow" and _largest(site, 1) >= 2:
-            self.suspects[node.name] = "Pow overflows early"
+            self.found.suspects[node.name] = "Pow overflows early"
         elif _is_square(site):
-            self.suspects[node.name] = "a square overflows above 255"
+            self.found.suspects[node.name] = "a square overflows above 255"
 
 
 def _is_square(site: Site) -> bool:
