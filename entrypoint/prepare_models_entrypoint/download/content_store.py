@@ -27,8 +27,7 @@ from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Optiona
 from ..contract import downloads
 from ..contract.files import sha256_file
 from .history import FetchRecord, sources_of
-from .json_records import read_json, write_json
-from .range_locks import held
+from .small_files import held, in_directory, read_json, write_json
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _WORTH_A_RECORD = 1 << 16  # hashing a smaller file is faster than reading a record of it
@@ -90,11 +89,7 @@ class Store:
         blob, source = downloads.blob(self.root, sha256), str(part)
         os.chmod(source, 0o444)
         status = os.stat(source)
-        try:
-            os.replace(source, str(blob))
-        except FileNotFoundError:
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, str(blob))
+        in_directory(blob, lambda: os.replace(source, str(blob)))
         if status.st_size >= _WORTH_A_RECORD:
             self._record(downloads.record(self.root, sha256), status)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Optional
 
 from ..contract.files import sha256_file
 
@@ -30,24 +30,18 @@ class FileDigest:
             OSError: the file can't be read.
         """
         self.start()
-        wait_for([self])
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._value
 
-    @property
-    def thread(self) -> Optional[threading.Thread]:
-        """Return the thread that computes it, if any was started."""
-        return self._thread
+    def wait(self) -> None:
+        """Wait until the thread has ended, if any was started."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _read(self, file: Path) -> None:
         try:
             self._value = sha256_file(file)
         except OSError as error:
             self._error = error
-
-
-def wait_for(digests: Iterable[FileDigest]) -> None:
-    """Wait until the threads of digests have ended."""
-    for thread in filter(None, (digest.thread for digest in digests)):
-        thread.join()
