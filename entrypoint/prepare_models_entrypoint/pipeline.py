@@ -44,6 +44,7 @@ from .converters.convert import Converted, convert
 from .converters.precision import doubts, means_of, reprove, settled
 from .converters.preflight import check_tensor_names
 from .converters.request import SYNC
+from .download.digest import wait_for
 from .download.fetch import Fetched, fetch
 from .errors import ConvertError, StageError, VerifyError, from_external_data, from_os_error
 from .events import Events
@@ -179,12 +180,7 @@ class _Run:
                 digest.start()  # the build process has started, so there may be threads here now
             if not check_only:
                 importlib.import_module(f"{__package__}.consumers.lint")
-
-            def wait() -> None:
-                for digest in digests:
-                    digest.wait()
-
-            return wait
+            return lambda: wait_for(digests)
 
         def on_progress(data: Mapping[str, object]) -> None:
             self._progress(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Optional
+from typing import Iterable, Optional
 
 from ..contract.files import sha256_file
 
@@ -45,3 +45,9 @@ class FileDigest:
             self._value = sha256_file(file)
         except OSError as error:
             self._error = error
+
+
+def wait_for(digests: Iterable[FileDigest]) -> None:
+    """Wait until the threads of digests have ended."""
+    for digest in digests:
+        digest.wait()
