@@ -26,7 +26,7 @@ from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Optiona
 
 from ..contract import downloads
 from ..contract.files import sha256_file
-from .history import FetchRecord, sources_of
+from .history import Sources
 from .small_files import held, in_directory, read_json, write_json
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -53,13 +53,16 @@ class Stored(NamedTuple):
 
 
 class Store:
-    """The store under a directory. All methods are safe in several threads and processes at once."""
+    """The store under a directory. All methods are safe in several threads and processes at once.
+
+    sources: which content each source had.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.parts = root / "parts"
         self._locks = root / "lock"
-        self._sources = sources_of(root / "sources.txt")
+        self.sources = Sources(root / "sources.txt")
 
     def find(self, sha256: str, name: str) -> Optional[Stored]:
         """Return content if it exists and is still what was verified."""
@@ -99,14 +102,6 @@ class Store:
     def _record(self, record: Path, status: os.stat_result) -> None:
         record.parent.mkdir(exist_ok=True)
         write_json(record, _seen(status), unfinished_in=self.parts)
-
-    def recall(self, key: str) -> Optional[FetchRecord]:
-        """Return what is known about a source that was fetched before: sha256, mark, who promised it, and when."""
-        return self._sources.recall(key)
-
-    def remember(self, key: str, known: FetchRecord) -> None:
-        """Record which content a source had."""
-        self._sources.remember(key, known)
 
     def lock(
         self, key: str, on_wait: Callable[[], None] = lambda: None, *, shared: bool = False

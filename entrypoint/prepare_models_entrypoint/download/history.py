@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Optional, TypedDict
 
@@ -84,9 +83,3 @@ class Sources:
             stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())
             stream.flush()
             os.replace(str(partial), self._file)
-
-
-@lru_cache(maxsize=None)
-def sources_of(file: Path) -> Sources:
-    """Return this process's view of a file."""
-    return Sources(file)

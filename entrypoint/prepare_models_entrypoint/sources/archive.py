@@ -69,10 +69,10 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
         return Fetched(present.path, present.bytes, FileDigest(present.sha256), True, promised="manifest")
     outer = archive()
     key = key_of(f"{outer.digest.result()}!last {normal(source.inner)}")
-    known = store.recall(key)
+    known = store.sources.recall(key)
     stored = store.find(known["sha256"], name) if known else None
     with store.lock(key) if stored is None else contextlib.nullcontext():
-        known = store.recall(key)
+        known = store.sources.recall(key)
         stored = store.find(known["sha256"], name) if known else None
         if stored is None:
             part_path = store.parts / f"{key}.part"
@@ -80,7 +80,7 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
                 _copy(outer.path, source.inner, part)
                 stored = store.adopt(part_path, part.sha256(), name)
             known = FetchRecord(source=source.inner, sha256=stored.sha256, mark=None, promised=None, at=None)
-            store.remember(key, known)
+            store.sources.remember(key, known)
     if sha256 and stored.sha256 != sha256:
         raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised

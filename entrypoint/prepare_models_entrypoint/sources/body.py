@@ -76,7 +76,11 @@ class Remote:
 
     def impostor(self, what: str) -> FetchError:
         """Return the error for an answer that is a page or a message instead of the file."""
-        return not_the_file(self.label, what)
+        return FetchError(
+            "source-not-a-model",
+            f"{self.label} answers with {what}, not with a model",
+            hint="open the URL in a browser: it may be the page of the file, a login or an error",
+        )
 
 
 class RangeLostError(FetchError):
@@ -84,15 +88,6 @@ class RangeLostError(FetchError):
 
     def __init__(self, message: str) -> None:
         super().__init__("source-unreachable", message, hint="run again", retryable=True)
-
-
-def not_the_file(label: str, what: str) -> FetchError:
-    """Return the error for a page or a message from the server itself."""
-    return FetchError(
-        "source-not-a-model",
-        f"{label} answers with {what}, not with a model",
-        hint="open the URL in a browser: it may be the page of the file, a login or an error",
-    )
 
 
 def intercepted(label: str, what: str, host: Optional[str]) -> FetchError:
