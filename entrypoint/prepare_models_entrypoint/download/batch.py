@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import threading
 import time
@@ -113,8 +112,7 @@ class _Many:
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
         """Have forks of this process obtain the files: Python uses one processor, which small files keep busy."""
-        access_of(self._job.network).web.disconnect()
-        importlib.import_module("tenacity")  # once for all of them, as requests with the line before
+        access_of(self._job.network).web.disconnect()  # this also imports requests once for all of them
         at_once = self._job.connections // processes
         shares = [range(first, len(items), processes) for first in range(processes)]
         works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
