@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,6 +16,7 @@ from typing import IO, cast
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
+from prepare_models_entrypoint.contract.os_limits import LIMITS
 
 from ..errors import HostError, SourcesError
 from ..support.display import OnBytes
@@ -143,7 +146,10 @@ class Fetching:
                 self._on_event(event)
         status = running.wait()
         if not closed:
-            raise HostError(f"the entrypoint ended with status {status}: {self._final_error()}", hint="run again")
+            why, limit = self._final_error(), LIMITS[errno.ENOMEM]
+            if status == -signal.SIGKILL or why == MemoryError.__name__:
+                raise HostError(f"{limit.what} for a process that fetches", hint=limit.fix)
+            raise HostError(f"the entrypoint ended with status {status}: {why}", hint="run again")
         return found
 
     def _running(self) -> subprocess.Popen[bytes]:
