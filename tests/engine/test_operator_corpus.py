@@ -70,6 +70,25 @@ def is_float(value: onnx.ValueInfoProto) -> bool:
     return value.type.tensor_type.elem_type == TensorProto.FLOAT
 
 
+SCALED = 's = Constant <value = float[4] {{1, 1, {scale}, {scale}}}> () y = Resize <mode = "{mode}"> (x, s)'
+OLD = {
+    "Hardmax-11": (11, "y = Hardmax <axis = 1> (x)"), "Softmax-11": (11, "y = Softmax <axis = 1> (x)"),
+    **{f"Upsample-{opset} {mode}": (opset, f'y = Upsample <mode = "{mode}", scales = [1.0, 1.0, 2.0, 3.0]> (x)')
+       for opset in (7, 8) for mode in ("linear", "nearest")},
+    **{f"Resize-10 {mode} {scale}": (10, SCALED.format(mode=mode, scale=scale))
+       for mode in ("linear", "nearest") for scale in (3, 0.4)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("opset", "nodes"), OLD.values(), ids=OLD.keys())
+def test_a_model_in_a_newer_opset_answers_as_before(opset: int, nodes: str) -> None:
+    text = f'<ir_version: 5, opset_import: ["" : {opset}]> g (float[1,2,9,9] x) => (float[n,c,h,w] y) {{ {nodes} }}'
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 2, 9, 9)).astype(np.float32)}
+    expected = rounding.session(onnx.parser.parse_model(text)).run(None, feeds)[0]
+    lifted = opsets.lift(prepare(onnx.parser.parse_model(text)), 19, required=1, why="int8")
+    assert np.array_equal(rounding.session(lifted).run(None, feeds)[0], expected)
+
+
 def rewritten(model: onnx.ModelProto, target: str) -> onnx.ModelProto | None:
     """Return a model in another precision, None for one that is too old for bf16 and can't be lifted."""
     copy = onnx.ModelProto()
@@ -77,7 +96,7 @@ def rewritten(model: onnx.ModelProto, target: str) -> onnx.ModelProto | None:
     copy = prepare(copy)
     if target == "bf16":
         try:
-            copy = opsets.lift(copy, 13, required=13, why="bf16")
+            copy = opsets.for_bf16(copy)
         except ConvertError:
             return None
     affine.fold(copy)

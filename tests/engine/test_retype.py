@@ -267,7 +267,7 @@ def test_a_batch_normalization_with_a_large_variance_is_folded_or_brought_to_har
     values = {"gain": 1.0, "zero": 0.0, "variance": 9.8e7}
     stored = [W, number("k4", 1e4), *(number(name, value, 4) for name, value in values.items())]
     model = made([CONV, *between, norm], [Y], stored)
-    result = narrowed(model)
+    result = narrowed(model, samples=True)
     assert reasons(result) == {}
     assert error(model, result) < 0.005
 
@@ -299,14 +299,39 @@ INDEX = [
 ]  # fmt: skip
 
 
+REMAINDER = [
+    N("Div", ["x", "k"], ["a"], name="steps"), N("Floor", ["a"], ["f"], name="floor"),
+    N("Mul", ["f", "k"], ["b"], name="whole"), N("Sub", ["x", "b"], ["y"], name="root"),
+]  # fmt: skip
+NEAREST = [
+    N("Mul", ["x", "x"], ["q"], name="square"), N("ReduceSum", ["q", "last"], ["s"], name="sum"),
+    N("MatMul", ["x", "codes"], ["p"], name="products"), N("Sub", ["s", "p"], ["d"], name="distances"),
+    N("ArgMin", ["d"], ["i"], axis=3, name="root"), N("Cast", ["i"], ["y"], to=FLOAT),
+]  # fmt: skip
+CERTAIN = [
+    N("Sub", ["x", "three hundred"], ["a"], name="shift"), N("Sigmoid", ["a"], ["s"], name="sigmoid"),
+    N("Sub", ["one", "s"], ["r"], name="rest"),
+    N("Log", ["r"], ["y"], name="root"),
+]  # fmt: skip
+SCALED = [N("Mul", ["x", "big"], ["a"], name="up"), N("Div", ["a", "big"], ["y"], name="root")]
+SUMMED = [N("CumSum", ["x", "last"], ["c"], name="root"), N("Div", ["c", "big"], ["y"], name="mean")]
+
+
 @pytest.mark.parametrize(("nodes", "shape"), [
     (NORM, (1, 3, 8, 8)), (VARIANCE, (1, 1, 8, 8)), (COVARIANCE, (1, 3, 8, 8)), (ANGLE, (1, 3, 8, 8)),
-    (INDEX, (1, 3, 8, 8)),
+    (INDEX, (1, 3, 8, 8)), (REMAINDER, (1, 3, 8, 8)), (NEAREST, (1, 3, 8, 1)), (CERTAIN, (1, 3, 8, 8)),
+    (SCALED, (1, 3, 8, 8)), (SUMMED, (1, 3, 8, 8)),
 ])  # fmt: skip
 def test_what_fp16_often_ruins_stays_in_fp32_where_no_samples_show_the_range(
     nodes: list[Any], shape: tuple[int, ...]
 ) -> None:
-    model = made(nodes, [output("y", *shape)], [number("k", 7.3)])
+    numbers = {"k": 7.3, "one": 1.0, "three hundred": 300.0, "big": 4000.0}
+    stored = [number(name, value) for name, value in numbers.items()]
+    stored += [
+        numpy_helper.from_array(np.array([3], np.int64), "last"),
+        numpy_helper.from_array((np.eye(8) - np.eye(8)[::-1])[:, :5].astype(np.float32), "codes"),
+    ]
+    model = made(nodes, [output("y", *shape)], stored)
     careful = narrowed(model)
     assert set(reasons(careful)) == {node.name for node in nodes if node.name and node.op_type != "Transpose"}
     (warning,) = careful.warnings
@@ -317,10 +342,10 @@ def test_what_fp16_often_ruins_stays_in_fp32_where_no_samples_show_the_range(
 
 
 def test_what_may_overflow_is_named() -> None:
-    nodes = [CONV, N("Exp", ["c"], ["e"], name="boom"), N("Mul", ["e", "k"], ["y"], name="wide")]
-    (warning,) = narrowed(made(nodes, [Y], [W, number("k", 2000.0, 1)])).warnings
+    nodes = [CONV, N("Mul", ["c", "c"], ["e"], name="square"), N("Pow", ["e", "k"], ["y"], name="steep")]
+    (warning,) = narrowed(made(nodes, [Y], [W, number("k", 3.0, 1)])).warnings
     assert warning["code"] == "precision-suspects"
-    assert all(name in warning["message"] for name in ("boom", "wide"))
+    assert all(name in warning["message"] for name in ("square", "steep"))
 
 
 def test_arithmetic_on_whole_numbers_stays_exact() -> None:

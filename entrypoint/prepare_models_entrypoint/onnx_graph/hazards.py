@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Deque, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from onnx import TensorProto
@@ -41,10 +41,7 @@ class _Search:
     def __init__(self, sites: Sequence[Site], narrow: Narrow) -> None:
         self.sites, self.narrow = sites, narrow
         self.found = Hazards()
-        self.readers: Dict[str, List[Tuple[Site, int]]] = {}
-        for site in sites:
-            for index, name in enumerate(site.node.input):
-                self.readers.setdefault(name, []).append((site, index))
+        self.readers = readers(sites)
         self.products = {site.node.output[0] for site in sites if site.node.op_type in (*_BIASED, "MatMul")}
         self.verdicts: Dict[Tuple[int, str, bool], Optional[Misfit]] = {}
 
@@ -93,7 +90,9 @@ class _Search:
             self._keep(site, f"its constant {name!r} is {found.told(self.narrow)}")
         shrinks = (found.why == TINY) != (operator == "Div" and index == 1)
         if found.why != INFINITE:
-            self._behind(site, abs(found.worst), large=not shrinks)
+            for reader in behind(site, abs(found.worst), large=not shrinks, among=self.readers):
+                if reader.variables:
+                    self._keep(reader, f"reads {'small' if shrinks else 'large'} values of {site.node.name!r}")
 
     def _is_bias(self, site: Site, index: int) -> bool:
         """Return whether a constant is a bias: beside products, tiny values are nothing. An epsilon is one number."""
@@ -112,40 +111,53 @@ class _Search:
         upper = operator == "Min" or (operator == "Clip" and index == 2)
         return bool((beyond > 0).all() if upper else (beyond < 0).all())
 
-    def _behind(self, origin: Site, worst: float, *, large: bool) -> None:
-        """Keep the nodes that read what ``origin`` computes, up to those that bring it back into range.
 
-        Args:
-            origin: the node with a constant that doesn't fit.
-            worst: the magnitude of that constant.
-            large: whether its results are too large; if not, too small.
-        """
-        queue: Deque[str] = deque(_floats_out(origin))
-        seen: Set[str] = set(queue)
-        why = f"reads {'large' if large else 'small'} values of {origin.node.name!r}"
-        while queue:
-            for site, index in self.readers.get(queue.popleft(), ()):
-                if not _needs(site.node.op_type, index, large=large):
-                    continue
-                if site.variables:
-                    self._keep(site, why)
-                passes = site.node.op_type in (GROWING if large else SHRINKING)
-                if passes and not (large and self._brings_back(site, index, worst)):
-                    fresh = [name for name in _floats_out(site) if name not in seen]
-                    seen.update(fresh)
-                    queue.extend(fresh)
+Readers = Mapping[str, Sequence[Tuple[Site, int]]]
 
-    def _brings_back(self, site: Site, index: int, worst: float) -> bool:
-        """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
-        operator = site.node.op_type
-        if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
-            return False
-        factor = site.scope.constant(site.node.input[1 - index])
-        if factor is None or not weights.size(factor):
-            return False
-        sizes = np.abs(weights.array(factor))
-        most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
-        return worst * most <= _MODERATE
+
+def readers(sites: Sequence[Site]) -> Readers:
+    """Return the nodes that read a tensor, with the positions of these inputs, by its name."""
+    found: Dict[str, List[Tuple[Site, int]]] = {}
+    for site in sites:
+        for index, name in enumerate(site.node.input):
+            found.setdefault(name, []).append((site, index))
+    return found
+
+
+def behind(origin: Site, worst: float, *, large: bool, among: Readers) -> Iterator[Site]:
+    """Yield the nodes that read what ``origin`` computes, up to those that bring it back into range.
+
+    Args:
+        origin: a node whose results don't fit.
+        worst: the magnitude of its constant.
+        large: whether its results are too large; if not, too small.
+        among: the nodes of the model.
+    """
+    queue: Deque[str] = deque(_floats_out(origin))
+    seen: Set[str] = set(queue)
+    while queue:
+        for site, index in among.get(queue.popleft(), ()):
+            if not _needs(site.node.op_type, index, large=large):
+                continue
+            yield site
+            passes = site.node.op_type in (GROWING if large else SHRINKING)
+            if passes and not (large and _brings_back(site, index, worst)):
+                fresh = [name for name in _floats_out(site) if name not in seen]
+                seen.update(fresh)
+                queue.extend(fresh)
+
+
+def _brings_back(site: Site, index: int, worst: float) -> bool:
+    """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
+    operator = site.node.op_type
+    if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
+        return False
+    factor = site.scope.constant(site.node.input[1 - index])
+    if factor is None or not weights.size(factor):
+        return False
+    sizes = np.abs(weights.array(factor))
+    most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
+    return worst * most <= _MODERATE
 
 
 def _needs(operator: str, index: int, *, large: bool) -> bool:

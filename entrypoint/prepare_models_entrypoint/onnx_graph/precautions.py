@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from . import weights
+from .hazards import behind, readers
 from .operators import MOVES, REDUCTIONS, SQUARING, named
 from .sites import Site
 
 _SINKS = named("Sqrt Log Reciprocal Pow Div ReduceLogSum")
 _PATH = MOVES | REDUCTIONS | named("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt")
-_ANGLES = MOVES | named("Add Sub Mul Div MatMul Einsum Cast")
+_COMPUTE = named("MatMul Gemm Conv ConvTranspose Einsum")
+_ANGLES = MOVES | named("Add Sub Mul Div MatMul Einsum Cast CumSum Resize Ceil Floor Round Mod")
 _VALUES = (
     MOVES | named("Abs Add Ceil Clip Div Exp Floor Log Max Min Mod Mul Neg Pow Relu Round Sigmoid Sqrt Sub Tanh")
 ) - named("TopK")
+_SUMS = _VALUES | REDUCTIONS | SQUARING | named("CumSum")
+_WHOLE = named("Ceil Floor Round")
+# Operators whose results jump, or are steep, where their input hardly changes: its positions, what fp32 reaches back
+# through, and why.
+_STEEP: "Mapping[str, tuple[Sequence[int], FrozenSet[str], str]]" = {
+    **dict.fromkeys(named("Acos Acosh Asin Atanh"), ((0,), _VALUES | _ANGLES | named("Cos Sin"), "is steep near 1")),
+    **dict.fromkeys(_WHOLE | {"Mod"}, ((0,), _VALUES, "makes integers of it")),
+    "Log": ((0,), _VALUES | named("Softmax"), "takes the logarithm of it"),
+    **dict.fromkeys(named("GridSample RoiAlign"), ((1,), _VALUES | _ANGLES, "takes it as coordinates")),
+    "NonMaxSuppression": ((0, 1), _VALUES, "makes indices of it"),
+}
+_NEAREST = named("ArgMax ArgMin TopK")
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
 _SHAPING = named("Flatten Identity Reshape Squeeze Transpose Unsqueeze")
 _LONGEST = 10
 _LARGE_SCALE = 1000.0
+_MOST_FACTORS = 1 << 14  # more are weights
 
 
 @dataclass
@@ -32,41 +47,84 @@ class Precautions:
     suspects: Dict[str, str] = field(default_factory=dict)
 
 
-def find(sites: Sequence[Site]) -> Precautions:
+def find(sites: Sequence[Site], *, overflows: bool) -> Precautions:
     """Return the patterns that look dangerous.
 
-    Kept are sums of squares up to their root or logarithm, products of a tensor with itself, angles made from integers
-    or inputs, and what is made into integers. What only samples can judge (exp, pow, squares, large scales) is suspect.
+    Kept are sums of squares up to their root, logarithm or smallest, products of a tensor with itself, angles made from
+    integers or inputs, what is made into integers or coordinates, and what large factors take out of range and back.
+    What only samples can judge (powers, squares) is suspect.
+
+    Args:
+        sites: the nodes.
+        overflows: whether usual values may be too large for the type.
     """
-    return _Search(sites).search()
+    return _Search(sites).search(overflows=overflows)
 
 
 class _Search:
     def __init__(self, sites: Sequence[Site]) -> None:
         self.sites = sites
         self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
+        self.readers = readers(sites)
         self.found = Precautions()
         self.own_products: Set[str] = set()
 
-    def search(self) -> Precautions:
+    def search(self, *, overflows: bool) -> Precautions:
         for site in self.sites:
-            operator = site.node.op_type
-            if operator in SQUARING and site.variables:
-                self.found.kept[site.node.name] = "squares, sums or multiplies many values"
-            elif operator in _SINKS:
-                start = 1 if operator == "Div" else 0
-                self._keep(site, self._paths(site, start), f"sum of squares up to {site.node.name!r}")
-            elif operator in ("Sin", "Cos"):
-                path, given = self._leading(site, _ANGLES)
-                self._keep(site, path if given else set(), f"angle of {site.node.name!r}, made from integers or inputs")
-            elif operator == "Cast" and site.scope.get(site.node.output[0]) in _INTEGERS:
-                path, _ = self._leading(site, _VALUES)
-                self._keep(site, path, f"{site.node.name!r} makes integers of it")
+            self._keep_before(site)
             self._keep_own_product(site)
-        for site in self.sites:
+        for site in self.sites if overflows else ():
+            self._keep_scaled(site)
+        for site in self.sites if overflows else ():
             if site.variables and site.node.name not in self.found.kept:
                 self._suspect(site)
+        able = {site.node.name for site in self.sites if site.variables}
+        self.found.kept = {name: why for name, why in self.found.kept.items() if name in able}
         return self.found
+
+    def _keep_before(self, site: Site) -> None:
+        """Keep a node whose result depends on the last bits of what it reads, with what leads to it."""
+        node = site.node
+        operator, name = node.op_type, repr(node.name)
+        if operator in SQUARING or operator == "CumSum":
+            self.found.kept[node.name] = "squares, sums or multiplies many values"
+        elif operator in ("Sin", "Cos"):
+            path, given = self._leading(site, _ANGLES)
+            self._keep(site, path if given else set(), f"angle of {name}, made from integers or inputs")
+        elif operator == "Cast" and site.scope.get(node.output[0]) in _INTEGERS:
+            self._keep(site, self._leading(site, _VALUES)[0], f"{name} makes integers of it")
+        elif operator in _NEAREST and self._way(node.input[0], _LONGEST, added=False, mixes=True):
+            self._keep(site, self._leading(site, _SUMS, ends=_COMPUTE)[0], f"{name} picks the nearest")
+        elif operator in _STEEP:
+            positions, through, why = _STEEP[operator]
+            for position in positions:
+                path, given = self._leading(site, through, position)
+                self._keep(site, path or ({node.name} if given else set()), f"{name} {why}")
+            self._keep_remainders(site)
+        if operator in _SINKS:
+            start = 1 if operator == "Div" else 0
+            self._keep(site, self._paths(site, start), f"sum of squares up to {name}")
+
+    def _keep_remainders(self, site: Site) -> None:
+        """Keep what is left of values without their whole numbers."""
+        for reader, _ in self._reading(site) if site.node.op_type in _WHOLE else ():
+            for each in (reader, *(next_ for next_, _ in self._reading(reader) if reader.node.op_type == "Mul")):
+                if each.node.op_type == "Sub":
+                    self._keep(each, {reader.node.name}, f"{each.node.name!r} subtracts whole numbers")
+
+    def _reading(self, site: Site) -> Sequence[Tuple[Site, int]]:
+        return self.readers.get(site.node.output[0], ())
+
+    def _keep_scaled(self, site: Site) -> None:
+        """Keep what takes values out of the usual range, or back into it: exp, and large and small constant factors."""
+        factor = _factor(site)
+        if site.node.op_type == "Exp" or factor >= _LARGE_SCALE:
+            for reader in behind(site, max(factor, _LARGE_SCALE), large=True, among=self.readers):
+                self.found.kept.setdefault(reader.node.name, f"reads large values of {site.node.name!r}")
+            self.found.kept.setdefault(site.node.name, "makes large values")
+        if factor >= _LARGE_SCALE or 0 < factor <= 1 / _LARGE_SCALE:
+            path, _ = self._leading(site, _SUMS, _variable(site), ends=_COMPUTE)
+            self._keep(site, path, f"{site.node.name!r} scales it by {factor:.3g}")
 
     def _keep(self, sink: Site, path: Set[str], why: str) -> None:
         for name in path and path | {sink.node.name}:
@@ -98,16 +156,23 @@ class _Search:
         below = self.made.get(square.node.input[0])
         return {below.node.name} if below is not None and below.node.op_type in REDUCTIONS else set()
 
-    def _leading(self, sink: Site, through: FrozenSet[str]) -> Tuple[Set[str], bool]:
-        """Return the nodes that lead to a sink through such operators, and whether integers or inputs do."""
+    def _leading(
+        self, sink: Site, through: FrozenSet[str], position: int = 0, *, ends: FrozenSet[str] = frozenset()
+    ) -> Tuple[Set[str], bool]:
+        """Return the nodes that lead to an input through such operators, and whether integers or inputs do.
+
+        ``ends``: operators at which a path may start, too.
+        """
         found: Set[str] = set()
-        pending: List[Tuple[str, int]] = [(sink.node.input[0], _LONGEST)]
+        pending: List[Tuple[str, int]] = [(sink.node.input[position], _LONGEST)]
         given = False
         while pending:
             name, left = pending.pop()
             site = self.made.get(name)
             if site is None:
                 given = given or sink.scope.constant(name) is None
+            elif left and site.node.op_type in ends:
+                found.add(site.node.name)
             elif left and site.node.op_type in through and site.node.name not in found:
                 given = given or (site.node.op_type == "Cast" and site.scope.get(site.node.input[0]) in _INTEGERS)
                 found.add(site.node.name)
@@ -131,17 +196,10 @@ class _Search:
 
     def _suspect(self, site: Site) -> None:
         node = site.node
-        why: Optional[str] = None
-        if node.op_type == "Exp":
-            why = "Exp overflows above 11"
-        elif node.op_type == "Pow" and _largest(site, 1) >= 2:
-            why = "Pow overflows early"
+        if node.op_type == "Pow" and _largest(site, 1) >= 2:
+            self.found.suspects[node.name] = "Pow overflows early"
         elif _is_square(site):
-            why = "a square overflows above 255"
-        elif node.op_type == "Mul" and max(_largest(site, 0), _largest(site, 1)) >= _LARGE_SCALE:
-            why = "it multiplies by a large number"
-        if why is not None:
-            self.found.suspects[node.name] = why
+            self.found.suspects[node.name] = "a square overflows above 255"
 
 
 def _is_square(site: Site) -> bool:
@@ -156,3 +214,23 @@ def _largest(site: Site, index: int) -> float:
     if tensor is None or weights.size(tensor) != 1:
         return 0.0
     return float(np.abs(weights.array(tensor)).max())
+
+
+def _variable(site: Site) -> int:
+    """Return the position of the input that is no constant, of a product or quotient with one."""
+    return int(site.node.op_type == "Mul" and site.scope.constant(site.node.input[0]) is not None)
+
+
+def _factor(site: Site) -> float:
+    """Return the least that a node multiplies a value by, if constant; 0 for small ones that a network learns."""
+    node = site.node
+    if node.op_type not in ("Mul", "Div") or len(node.input) != 2:
+        return 0.0
+    tensor = site.scope.constant(node.input[1 - _variable(site)])
+    if tensor is None or not 0 < weights.size(tensor) <= _MOST_FACTORS:
+        return 0.0
+    sizes = np.abs(weights.array(tensor)).astype(np.float64)
+    least, most = float(sizes.min()), float(sizes.max())
+    if node.op_type == "Div":
+        least, most = (1 / most, 1 / least) if least > 0 else (0.0, 0.0)
+    return least if least >= _LARGE_SCALE or weights.size(tensor) == 1 or node.op_type == "Div" else 0.0
