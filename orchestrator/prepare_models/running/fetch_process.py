@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract.error_codes import LIMITS
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins, Wanted
-from prepare_models_entrypoint.contract.os_limits import LIMITS
 
 from ..errors import HostError, SourcesError
 from ..support.page import OnBytes
