@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import cast
 
 from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract.error_codes import LIMITS
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins, Wanted
 
@@ -127,7 +130,10 @@ class Fetching:
                 self._on_event(event)
         status = running.wait()
         if not closed:
-            raise HostError(f"the entrypoint ended with status {status}: {self._final_error()}", hint="run again")
+            why, limit = self._final_error(), LIMITS[errno.ENOMEM]
+            if status == -signal.SIGKILL or why == MemoryError.__name__:
+                raise HostError(f"{limit.what} for a process that fetches", hint=limit.fix)
+            raise HostError(f"the entrypoint ended with status {status}: {why}", hint="run again")
         return found
 
     def _running(self) -> child.Fetcher:
