@@ -50,14 +50,15 @@ def settings(some: Iterable[Setting]) -> str:
 def builder() -> str:
     """Return the table of builder options, with their names in NVIDIA's programs."""
     lines = [
-        (f"`{row.key}`", row.kind.told(), row.doc, _since(row.option), _rtx(row.option)) for row in rows(BuilderConfig)
+        (f"`{row.key}`", row.kind.values(), row.doc, _since(row.option), _rtx(row.option))
+        for row in rows(BuilderConfig)
     ]
     return table(("key", "value", "meaning", "TensorRT", "TensorRT-RTX"), lines)
 
 
 def _values(row: Setting) -> str:
     default = f"; `{row.default}` unless set" if isinstance(row.kind, OneOf) and isinstance(row.default, str) else ""
-    return row.kind.told() + default
+    return row.kind.values() + default
 
 
 def _since(option: Option) -> str:

@@ -16,10 +16,9 @@ import os
 from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Union
 
 from .contract import extras
-from .contract.error_codes import ERRORS
+from .contract.error_codes import ERRORS, LIMITS
 from .contract.external_errors import ExternalDataError, UnreadableError
 from .contract.files import NO_ROOM, TOO_LARGE, no_room
-from .contract.os_limits import LIMITS
 from .masking import mask
 
 if TYPE_CHECKING:

@@ -9,13 +9,15 @@ import os
 from pathlib import Path
 from typing import Callable, Iterator, Optional
 
+from .contract.files import PathLike
+
 WAITING = "wait for the GPU"
 # Builds of untrusted models may change this directory, so links are not followed and pipes don't block.
 _OPEN = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def held(directory: Optional[str], on_wait: Callable[[], None]) -> Iterator[None]:
+def held(directory: Optional[PathLike], on_wait: Callable[[], None]) -> Iterator[None]:
     """Lock the first GPU that this process sees while the block runs, against all processes that share ``directory``.
 
     Call it in a child process, as it starts the driver. Without a directory or a GPU, nothing is locked.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from .contract import external_data
 from .contract.external_errors import ExternalDataError
+from .contract.files import PathLike
 from .landlock import Reach
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _MULTI_PROCESS_SERVICE = "/tmp/nvidia-mps"  # noqa: S108  # where NVIDIA's daemo
 
 def of(
     *, work_dir: Path, source: Optional[Path] = None, model: Optional[ModelJob] = None,
-    read: Sequence[Optional[str]] = (), write: Sequence[Optional[str]] = (), program: Optional[str] = None,
+    read: Sequence[Optional[PathLike]] = (), write: Sequence[Optional[PathLike]] = (), program: Optional[str] = None,
 ) -> Reach:  # fmt: skip
     """Return the reach of a process that works on one model.
 
@@ -51,9 +52,9 @@ def of(
         files += [str(source), *_weights_of(source)]
     return Reach(
         run=[*_SYSTEM, *_pythons(), *_libraries(program, model)],
-        read=[*_TOLD, *files, *(file for file in read if file)],
+        read=[*_TOLD, *files, *(str(file) for file in read if file)],
         listed=folders,
-        write=[str(work_dir), *(path for path in write if path), *_of_cuda()],
+        write=[str(work_dir), *(str(path) for path in write if path), *_of_cuda()],
         devices=[
             *(str(path) for pattern in _DEVICES for path in Path("/dev").glob(pattern)),
             os.environ.get("CUDA_MPS_PIPE_DIRECTORY", _MULTI_PROCESS_SERVICE),

@@ -28,13 +28,6 @@ def _message(*parts: str) -> Message:
     return Message(*parts)
 
 
-def _hint(code: str) -> str:
-    """Return the default hint of an error code."""
-    from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as successful commands don't need it
-
-    return ERRORS[code].advice
-
-
 class PrepareModelsError(Exception):
     """An expected failure: one message, one hint about the next step, one exit status."""
 
@@ -65,7 +58,9 @@ class CodedError(PrepareModelsError):
     """An error of one of several codes. ``hint``: by default the code's own."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint or _hint(code))
+        from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as successful commands don't need it
+
+        super().__init__(message, hint=hint or ERRORS[code].advice)
         self.code = code
 
 
@@ -163,12 +158,6 @@ class ModelsFailedError(PrepareModelsError):
         self.code = errors[0][1]["code"] if errors else self.code
 
 
-class LicenceError(PrepareModelsError):
-    """The terms of a model were not accepted."""
-
-    code = "licence-not-accepted"
-
-
 class ReleaseError(CodedError):
     """Releases of a model can't be written, switched or rolled back. ``code`` says why."""
 
@@ -186,12 +175,6 @@ class LockError(PrepareModelsError):
         """Return each difference; the last one has the common hint."""
         *others, last = [_message("error", self.code, self.about, each) for each in self.drift]
         return [*others, last._replace(hint=self.hint)]
-
-
-class EngineMissingError(PrepareModelsError):
-    """A model has no engine in the store."""
-
-    code = "engine-missing"
 
 
 class SourcesError(PrepareModelsError):

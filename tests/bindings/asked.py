@@ -92,8 +92,8 @@ def outcome_of(**asked: Any) -> str:
     with tempfile.TemporaryDirectory() as folder:
         source = networks.conv(Path(folder) / "net.onnx")
         model = ModelJob(name="net", source=str(source), output_dir=folder, deploy_dir=folder, **asked)
-        plan, result = (str(Path(folder) / name) for name in ("plan", "result"))
-        request = BuildRequest(model, str(source), plan, folder, result, capability="9.0")
+        plan, result = (Path(folder) / name for name in ("plan", "result"))
+        request = BuildRequest(model, source, plan, Path(folder), result, capability="9.0")
         try:
             by_api.convert(request, empty_result(), lambda phase, done, total: None)
         except ConvertError as error:

@@ -25,7 +25,7 @@ from prepare_models_entrypoint.contract.verification import CalibrationConfig, T
 TEXT = st.text(max_size=20)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 DIMS = st.lists(st.integers(1, 9999), min_size=1, max_size=5).map(tuple)
-RANGES = DIMS.map(lambda dims: ShapeRange(tuple(1 for _ in dims), dims, tuple(size + 1 for size in dims)))
+RANGES = DIMS.map(lambda dims: ShapeRange(min=tuple(1 for _ in dims), opt=dims, max=tuple(size + 1 for size in dims)))
 PLUGINS = st.builds(Plugin, file=TEXT, sha256=DIGESTS)
 # What goes along with a change: the version belongs to the converter, and some builder settings widen the target.
 RELATED = {"converter_version", "target"}
@@ -304,7 +304,7 @@ def test_samples_of_a_verification_that_decide_nothing_do_not_count() -> None:
         (fields(replace(MODEL, converter="trtexec")), "converter api -> trtexec"),
         (fields(replace(MODEL, builder=BuilderConfig(tf32=False))), "builder.tf32 none -> false"),
         (
-            fields(replace(MODEL, inputs={"x": ShapeRange((1, 3), (4, 3), (8, 3))})),
+            fields(replace(MODEL, inputs={"x": ShapeRange(min=(1, 3), opt=(4, 3), max=(8, 3))})),
             "input shapes.x none -> 1x3 .. 4x3 .. 8x3",
         ),
         (

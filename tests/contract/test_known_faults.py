@@ -14,7 +14,7 @@ from prepare_models_entrypoint.contract.job import ModelSettings
 from prepare_models_entrypoint.contract.precision import PRECISIONS
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 
-DYNAMIC = {"x": ShapeRange((1, 3), (2, 3), (4, 3))}
+DYNAMIC = {"x": ShapeRange(min=(1, 3), opt=(2, 3), max=(4, 3))}
 
 
 def runtime(version: str | None, capability: str = "", *, name: str = "tensorrt", **more: Any) -> RuntimeInfo:

@@ -36,7 +36,7 @@ def given(network: Network, folder: Path) -> Path:
 
 def rewritten(network: Network, precision: str, folder: Path) -> Path:
     """Rewrite a network as a build does, and return the file."""
-    shapes = {name: ShapeRange(shape, shape, shape) for name, shape in network.inputs.items()}
+    shapes = {name: ShapeRange(min=shape, opt=shape, max=shape) for name, shape in network.inputs.items()}
     model = onnx.load(str(network.path()))
     dynamic = {
         value.name for value in model.graph.input

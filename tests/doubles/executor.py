@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prepare_models.executors.executor import Executor
+from prepare_models.executors.local import LocalPython
 from prepare_models.executors.work import Work
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, WarningInfo
@@ -10,11 +10,8 @@ from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelRe
 from ..unit.records import RUNTIME, digest, report_of
 
 
-class ReportingExecutor(Executor):
+class ReportingExecutor(LocalPython):
     """Stands in for a backend: answers with the reports that the contract allows, and builds nothing."""
-
-    def __init__(self) -> None:
-        self.name = "local"
 
     def describe(self) -> RuntimeInfo:
         return RUNTIME

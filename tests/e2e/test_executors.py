@@ -28,8 +28,10 @@ from tests import networks
 from tests.command import Workplace
 
 
-class Elsewhere:
-    """The environment and its transport for building. What is fetched is fetched here."""
+class Elsewhere(Executor):
+    """The executor and its transport for building. What is fetched is fetched here."""
+
+    name = "elsewhere"
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._here = folder, LocalPython()
@@ -92,7 +94,7 @@ def test_a_step_that_fetches_here_and_one_that_builds_there_make_one_report(
     with zipfile.ZipFile(place.folder / "pack.zip", "w") as pack:
         pack.write(networks.conv(place.folder / "net.onnx"), "net.onnx")
     events: list[Event] = []
-    report = Executor("elsewhere", elsewhere).run(work(place, "pack.zip!net.onnx", events))
+    report = elsewhere.run(work(place, "pack.zip!net.onnx", events))
     assert report["status"] == "built", report["error"]
     assert [stage["name"] for stage in report["stages"]] == ["fetch", "convert", "inspect"]
     assert (place.models_dir / "net" / "1" / "model.plan").is_file()
@@ -103,14 +105,14 @@ def test_a_step_that_fetches_here_and_one_that_builds_there_make_one_report(
 
 def test_what_is_here_takes_one_step(place: Workplace, elsewhere: Elsewhere) -> None:
     networks.conv(place.folder / "net.onnx")
-    report = Executor("elsewhere", elsewhere).run(work(place, "net.onnx"))
+    report = elsewhere.run(work(place, "net.onnx"))
     assert [stage["name"] for stage in report["stages"]] == ["fetch", "convert", "inspect"]
 
 
 def test_a_fetch_that_fails_ends_the_model_before_anything_is_carried(place: Workplace, elsewhere: Elsewhere) -> None:
     (place.folder / "pack.zip").write_bytes(b"no archive")
     elsewhere.argv = ["false"]
-    report = Executor("elsewhere", elsewhere).run(work(place, "pack.zip!net.onnx"))
+    report = elsewhere.run(work(place, "pack.zip!net.onnx"))
     assert report["error"] is not None
     assert report["error"]["stage"] == "fetch"
 
@@ -120,7 +122,7 @@ def test_an_entrypoint_that_leaves_no_report_fails_its_model_with_its_last_lines
 ) -> None:
     networks.conv(place.folder / "net.onnx")
     elsewhere.argv = [sys.executable, "-c", "import sys; sys.exit('out of luck')"]
-    report = Executor("elsewhere", elsewhere).run(work(place, "net.onnx"))
+    report = elsewhere.run(work(place, "net.onnx"))
     error = report["error"]
     assert error is not None
     assert (report["status"], error["code"], error["retryable"]) == ("failed", "entrypoint-failed", True)
@@ -133,13 +135,12 @@ def test_an_entrypoint_that_leaves_no_report_fails_its_model_with_its_last_lines
 def test_an_engine_that_does_not_arrive_is_no_engine(place: Workplace, elsewhere: Elsewhere) -> None:
     networks.conv(place.folder / "net.onnx")
     elsewhere.lost = ErrorInfo(code="lost", stage="inspect", message="m", hint="h", retryable=True)
-    report = Executor("elsewhere", elsewhere).run(work(place, "net.onnx"))
+    report = elsewhere.run(work(place, "net.onnx"))
     assert (report["status"], report["engine"], report["error"]) == ("failed", None, elsewhere.lost)
 
 
 def test_what_was_stopped_is_an_interruption_and_no_failure(place: Workplace, elsewhere: Elsewhere) -> None:
     networks.conv(place.folder / "net.onnx")
-    executor = Executor("elsewhere", elsewhere)
-    executor.stop()
+    elsewhere.stop()
     with pytest.raises(InterruptedRunError):
-        executor.run(work(place, "net.onnx"))
+        elsewhere.run(work(place, "net.onnx"))

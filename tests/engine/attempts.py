@@ -40,12 +40,12 @@ def attempt(
     )
     request = BuildRequest(
         model=job,
-        source=str(source),
-        plan=str(folder / "model.plan"),
-        work_dir=str(folder),
-        result=str(folder / "result.json"),
+        source=source,
+        plan=folder / "model.plan",
+        work_dir=folder,
+        result=folder / "result.json",
         check_only=check_only,
-        cache_file=str(cache) if scales is not None else None,
+        cache_file=cache if scales is not None else None,
         program=str(program) if program else None,
     )
     convert = by_trtexec.convert if program else by_api.convert
@@ -55,11 +55,11 @@ def attempt(
         try:
             result = empty_result()
             result["error"] = outcome(lambda: convert(request, result, lambda *_: None), "convert")
-            Path(request.result).write_text(json.dumps(result), encoding="utf-8")
+            request.result.write_text(json.dumps(result), encoding="utf-8")
             status = 0
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
     assert status == 0
-    found: dict[str, Any] = json.loads(Path(request.result).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(request.result.read_text(encoding="utf-8"))
     return found

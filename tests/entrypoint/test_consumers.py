@@ -371,7 +371,12 @@ def test_what_a_manifest_says_of_deepstream_is_carried(tmp_path: Path) -> None:
         }
     )
     io = [tensor("x", "input", (-1, 3, 8, 8), "float32", ((1, 3, 8, 8), (4, 3, 8, 8))), tensor("y", "output", (-1, 2))]
-    deployment: "dict[str, object]" = {"deploy_dir": None, "consumers": [], "warmup": False, "deepstream": told.info()}
+    deployment: "dict[str, object]" = {
+        "deploy_dir": None,
+        "consumers": [],
+        "warmup": False,
+        "deepstream": told.to_dict(),
+    }
     report = record(io, b"plan", "seg", deployment=deployment)
     texts = CONSUMER.files(report, "/models/seg", "9.2")
     assert texts["deepstream.labels.txt"] == "Person\nBag\n"

@@ -173,7 +173,7 @@ SEED = {
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_the_documented_tao_converter_lines_come_out_argument_by_argument(precision: str, program: str) -> None:
     model = job(
-        precision=precision, inputs={"input_2:0": ShapeRange(SHAPE, SHAPE, SHAPE)}, outputs=("argmax_1",),
+        precision=precision, inputs={"input_2:0": ShapeRange(min=SHAPE, opt=SHAPE, max=SHAPE)}, outputs=("argmax_1",),
         tao=TaoConfig(dims=(3, 544, 960)),
         calibration_cache="cache" if precision == "int8" else None,
     )  # fmt: skip
@@ -199,7 +199,7 @@ def test_the_documented_trtexec_line_comes_out() -> None:
 
 def test_a_profile_with_an_undefined_height_can_not_come_about() -> None:
     """An installer once wrote 1x3x<width>: here a shape is numbers, and -p takes them from the manifest."""
-    model = job(inputs={"input_1": ShapeRange((1, 3, 544, 960), (8, 3, 544, 960), (16, 3, 544, 960))})
+    model = job(inputs={"input_1": ShapeRange(min=(1, 3, 544, 960), opt=(8, 3, 544, 960), max=(16, 3, 544, 960))})
     argv = by_tao_converter.command(model, program="t", key="k", etlt="m", engine="e")
     assert argv[argv.index("-p") + 1] == "input_1,1x3x544x960,8x3x544x960,16x3x544x960"
 
@@ -250,7 +250,7 @@ def test_the_ladder_keeps_what_is_lower_already_and_what_a_version_knows() -> No
 
 
 def test_the_largest_batch_shrinks_only_where_a_fallback_is_allowed() -> None:
-    batch = {"x": ShapeRange((1, 3), (8, 3), (16, 3))}
+    batch = {"x": ShapeRange(min=(1, 3), opt=(8, 3), max=(16, 3))}
     assert all("max_batch" not in changed for changed in changes(job(inputs=batch)))
     last = [changed for changed in changes(job(inputs=batch, allow_fallback=True)) if "max_batch" in changed]
     assert last == [{"max_batch": 8}, {"max_batch": 4}, {"max_batch": 2}, {"max_batch": 1}]

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-from prepare_models_entrypoint.contract.fetch import Connection, FetchJob
+from prepare_models_entrypoint.contract.fetch import Connection, FetchJob, Wanted
 from prepare_models_entrypoint.download import retries
 from prepare_models_entrypoint.download.batch import fetch_all
 from prepare_models_entrypoint.download.fetch import fetch
@@ -39,7 +39,7 @@ def told_of(folder: Path, *sources: str, output: Optional[Path] = None, **networ
     for made in (folder, output or folder):
         made.mkdir(exist_ok=True)
     job = FetchJob(
-        sources=tuple((source, None) for source in sources), cache_dir=str(folder),
+        sources=tuple(Wanted(source=source) for source in sources), cache_dir=str(folder),
         output_dir=str(output) if output else None, network=Connection(**network),
     )  # fmt: skip
     fetch_all(job, Events(stream))

@@ -20,7 +20,7 @@ def binding(name: str, shape: Sequence[int], mode: str = "input") -> Binding:
 
 
 def fixed(*shape: int) -> ShapeRange:
-    return ShapeRange(shape, shape, shape)
+    return ShapeRange(min=shape, opt=shape, max=shape)
 
 
 SEGMENTATION = [binding("input_2:0", (1, 3, 544, 960)), binding("argmax_1", (1, 544, 960, 1), "output")]
@@ -73,7 +73,7 @@ def test_a_static_model_may_be_told_its_own_shape() -> None:
 
 
 def test_a_dynamic_model_takes_the_manifests_range() -> None:
-    wanted = ShapeRange((1, 3, 544, 960), (2, 3, 544, 960), (8, 3, 1088, 960))
+    wanted = ShapeRange(min=(1, 3, 544, 960), opt=(2, 3, 544, 960), max=(8, 3, 1088, 960))
     assert profiles.resolve(DYNAMIC, {"images": wanted}) == [
         {
             "images": {"min": [1, 3, 544, 960], "opt": [2, 3, 544, 960], "max": [8, 3, 1088, 960]},
@@ -131,7 +131,7 @@ OF_SIZES = {"sizes": Traits((None,), sizes=True)}
 
 
 def test_a_shape_tensor_takes_values_and_keeps_its_shape() -> None:
-    wanted = {"sizes": ShapeRange((1, 3, 8, 8), (1, 3, 16, 16), (1, 3, 32, 32), values=True)}
+    wanted = {"sizes": ShapeRange(min=(1, 3, 8, 8), opt=(1, 3, 16, 16), max=(1, 3, 32, 32), values=True)}
     (profile,) = profiles.resolve(SIZES, wanted, traits=OF_SIZES)
     assert profile["sizes"]["opt"] == [4]
     assert profile["sizes"]["values"] == {"min": [1, 3, 8, 8], "opt": [1, 3, 16, 16], "max": [1, 3, 32, 32]}
@@ -142,7 +142,7 @@ def test_a_shape_tensor_takes_values_and_keeps_its_shape() -> None:
     [
         ({}, "inputs-missing"),
         ({"sizes": fixed(4)}, "inputs-missing"),
-        ({"sizes": ShapeRange((1,), (1,), (1,), values=True)}, "inputs-mismatch"),
+        ({"sizes": ShapeRange(min=(1,), opt=(1,), max=(1,), values=True)}, "inputs-mismatch"),
     ],
 )
 def test_a_shape_tensor_without_its_values_is_refused(wanted: Dict[str, ShapeRange], code: str) -> None:
@@ -152,7 +152,7 @@ def test_a_shape_tensor_without_its_values_is_refused(wanted: Dict[str, ShapeRan
 
 
 def test_values_of_an_input_that_is_no_shape_tensor_are_refused() -> None:
-    wanted = {"x": ShapeRange((1,), (1,), (1,), values=True)}
+    wanted = {"x": ShapeRange(min=(1,), opt=(1,), max=(1,), values=True)}
     with pytest.raises(ConvertError, match="does not use them as sizes") as caught:
         profiles.resolve([binding("x", (1,))], wanted, traits={"x": Traits((None,), sizes=False)})
     assert "onnx: {constants: {x: ...}}" in caught.value.hint
@@ -168,12 +168,12 @@ def profile(a: ShapeRange, b: ShapeRange) -> "list[profiles.Resolved]":
 
 @pytest.mark.parametrize(("low", "high"), [((1,), (4,)), ((2,), (2,))])
 def test_equal_sizes_of_one_name_pass(low: "tuple[int]", high: "tuple[int]") -> None:
-    both = ShapeRange(low, (2,), high)
-    assert profiles.check_names(named("batch", "batch"), profile(both, ShapeRange((2,), (2,), (8,)))) == []
+    both = ShapeRange(min=low, opt=(2,), max=high)
+    assert profiles.check_names(named("batch", "batch"), profile(both, ShapeRange(min=(2,), opt=(2,), max=(8,)))) == []
 
 
 def test_a_real_name_with_different_sizes_is_refused_with_all_of_its_places() -> None:
-    one, other = ShapeRange((1,), (1,), (4,)), fixed(8)
+    one, other = ShapeRange(min=(1,), opt=(1,), max=(4,)), fixed(8)
     with pytest.raises(ConvertError, match="'batch'") as caught:
         profiles.check_names(named("batch", "batch"), profile(one, other))
     assert "1 to 4 (opt 1) on axis 0 of 'a', 8 on axis 0 of 'b'" in caught.value.message
@@ -190,8 +190,14 @@ def test_a_meaningless_name_with_different_sizes_is_to_be_renamed(name: str) -> 
     [
         (fixed(3, 544, 960), "has rank 3, the model's has rank 4"),
         (fixed(1, 3, 512, 960), "has 512 on axis 2, the model fixes 544"),
-        (ShapeRange((1, 3, 544, 960), (1, 3, 544, 960), (8, 3, 544, 960)), "has 8 on axis 0, the model fixes 1"),
-        (ShapeRange((1, 1, 544, 960), (1, 3, 544, 960), (1, 3, 544, 960)), "has 1 on axis 1, the model fixes 3"),
+        (
+            ShapeRange(min=(1, 3, 544, 960), opt=(1, 3, 544, 960), max=(8, 3, 544, 960)),
+            "has 8 on axis 0, the model fixes 1",
+        ),
+        (
+            ShapeRange(min=(1, 1, 544, 960), opt=(1, 3, 544, 960), max=(1, 3, 544, 960)),
+            "has 1 on axis 1, the model fixes 3",
+        ),
     ],
 )
 def test_a_shape_against_the_model_is_refused_with_its_axis(wanted: ShapeRange, why: str) -> None:

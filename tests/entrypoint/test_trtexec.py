@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Dict, List
 
 import pytest
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.report import ProfileShapes
-from prepare_models_entrypoint.converters.trtexec import command, shell_line
+from prepare_models_entrypoint.converters.trtexec import command
 
 START = ["trtexec", "--onnx=m.onnx", "--saveEngine=m.plan"]
 MIB = 1 << 20
@@ -74,8 +73,3 @@ def test_tf32_is_trtexecs_default() -> None:
 )
 def test_the_workspace_is_written_exactly(size: int, written: str) -> None:
     assert f"--memPoolSize=workspace:{written}" in argv(STATIC, BuilderConfig(workspace_bytes=size))
-
-
-def test_the_line_for_a_shell_reads_back_as_the_arguments() -> None:
-    line = argv({"in put:0": shapes([1], [2], [3])})
-    assert shlex.split(shell_line(line)) == line

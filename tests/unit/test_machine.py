@@ -40,7 +40,7 @@ def test_jetson_is_told_by_its_release_file_and_device_tree(tmp_path: Path) -> N
     found = probe(tmp_path, arch="aarch64")
     assert found.l4t == (36, 4, 7)
     assert found.model == "NVIDIA Jetson AGX Orin Developer Kit"
-    assert (found.soc, found.compute_capability) == ("tegra234", "8.7")
+    assert (found.soc, found.capabilities) == ("tegra234", ("8.7",))
     assert found.gpus == ()
 
 
@@ -74,7 +74,7 @@ def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path) -> None:
         Gpu(0, "GPU-aaa", "NVIDIA RTX 4000 Ada", "550.54.15", "8.9"),
         Gpu(1, "GPU-bbb", "Tesla T4", "550.54.15", "7.5"),
     )
-    assert found.compute_capability == "8.9"
+    assert found.capabilities == ("8.9",)
 
 
 def test_driver_that_does_not_tell_the_capability_is_a_driver(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_release_line_in_the_forms_of_other_distributions(tmp_path: Path, text: 
 def test_a_jetson_without_release_file_is_one_by_its_device_tree(tmp_path: Path) -> None:
     smi(put(tmp_path, ORIN_TREE), "echo '0, GPU-aaa, Orin (nvgpu), 540.4.0, [N/A]'")
     found = probe(tmp_path, arch="aarch64")
-    assert (found.jetson, found.l4t, found.compute_capability, found.gpus) == (True, None, "8.7", ())
+    assert (found.jetson, found.l4t, found.capabilities, found.gpus) == (True, None, ("8.7",), ())
 
 
 def test_wsl_has_nvidia_smi_elsewhere(tmp_path: Path) -> None:

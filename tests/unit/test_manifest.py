@@ -67,7 +67,7 @@ def test_every_key_arrives(load_text: Load, tmp_path: Path) -> None:
         precision="int8",
         key=Key(env="SEG_KEY"),
         calibration_cache=str(tmp_path / "seg.cache"),
-        inputs={"input_2:0": ShapeRange(shape, shape, shape)},
+        inputs={"input_2:0": ShapeRange(min=shape, opt=shape, max=shape)},
         outputs=("argmax_1",),
         builder=BuilderConfig(workspace_bytes=2 << 30, optimization_level=5, tf32=False),
         converter="trtexec",
@@ -98,12 +98,15 @@ def test_a_pinned_http_source_is_accepted(load_text: Load) -> None:
     [("16", (16,)), ("1x3x544x960", (1, 3, 544, 960)), ("'7'", (7,)), ("01x2", (1, 2)), ("[1, 3, 48]", (1, 3, 48))],
 )
 def test_shapes(load_text: Load, text: str, dims: tuple[int, ...]) -> None:
-    assert model(load_text, f"inputs: {{x: {text}}}").inputs == {"x": ShapeRange(dims, dims, dims)}
+    assert model(load_text, f"inputs: {{x: {text}}}").inputs == {"x": ShapeRange(min=dims, opt=dims, max=dims)}
 
 
 def test_a_range_of_shapes(load_text: Load) -> None:
     spec = model(load_text, "inputs:", "  x: {min: 1x3, opt: 4x3, max: 16x3}", "  n: {min: 1, opt: 1, max: 8}")
-    assert spec.inputs == {"x": ShapeRange((1, 3), (4, 3), (16, 3)), "n": ShapeRange((1,), (1,), (8,))}
+    assert spec.inputs == {
+        "x": ShapeRange(min=(1, 3), opt=(4, 3), max=(16, 3)),
+        "n": ShapeRange(min=(1,), opt=(1,), max=(8,)),
+    }
 
 
 @pytest.mark.parametrize("name", ["input_2:0", "tower/conv_1/Relu:0", "x.1", "a b", "é"])

@@ -139,7 +139,7 @@ def test_another_file_of_the_same_bytes_is_the_same_model(built: Place, tmp_path
     [
         ({"precision": "fp16"}, "precision fp32 -> fp16"),
         ({"converter": "trtexec"}, "converter api -> trtexec"),
-        ({"inputs": {"x": ShapeRange((1, 3), (1, 3), (2, 3))}}, "input shapes.x none -> 1x3 .. 1x3 .. 2x3"),
+        ({"inputs": {"x": ShapeRange(min=(1, 3), opt=(1, 3), max=(2, 3))}}, "input shapes.x none -> 1x3 .. 1x3 .. 2x3"),
         ({"builder": BuilderConfig(optimization_level=5)}, "builder.optimization_level none -> 5"),
         ({"keep_fp32": ("softmax*",)}, 'conversion.keep_fp32 [] -> ["softmax*"]'),
         ({"onnx": OnnxConfig(sanitize=True)}, "conversion.onnx.sanitize false -> true"),
@@ -342,7 +342,11 @@ def test_an_unknown_model_is_told_with_the_known_ones() -> None:
 
 def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:
     spec = dataclasses.replace(
-        built.spec, precision="fp16", outputs=("y",), inputs={"x": ShapeRange((1,), (2,), (3,))}, sha256="a" * 64
+        built.spec,
+        precision="fp16",
+        outputs=("y",),
+        inputs={"x": ShapeRange(min=(1,), opt=(2,), max=(3,))},
+        sha256="a" * 64,
     )
     job = spec.job(Path("/models/seg"), key_file=Path("/proc/self/fd/9"), timeout_s=7.5)
     raw = json.loads(json.dumps(job.to_dict()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Generic, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from ..contract.report import ModelReport, WarningInfo
+from ..contract.values import Value
 from .model_files import Model
 
 ENGINE, FILES = "engine", "files"
@@ -16,8 +16,7 @@ S = TypeVar("S")
 Check = Callable[[S], Iterator[str]]
 
 
-@dataclass(frozen=True)
-class Rule(Generic[S]):
+class Rule(Value, Generic[S]):
     """One rule.
 
     looks_at: ``engine`` (its bindings: the rule applies from the build on) or ``files`` (those next to it).
@@ -38,8 +37,7 @@ def rules(texts: Path, check_of: Callable[[str], Check[S]]) -> Dict[str, Rule[S]
     return {code: Rule(check=check_of(code), **row) for code, row in rows.items()}
 
 
-@dataclass(frozen=True)
-class Consumer(Generic[S]):
+class Consumer(Value, Generic[S]):
     """One program that runs engines.
 
     releases: the known ones, oldest first; empty if they don't differ. default: the one used if none is chosen.

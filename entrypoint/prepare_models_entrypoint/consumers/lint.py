@@ -69,9 +69,9 @@ def _linted(folder: Path, names: Sequence[str]) -> Dict[str, Any]:
 
 
 def _chosen(model: Model, names: Sequence[str]) -> Chosen:
-    told = names or (model.report["deployment"]["consumers"] if model.report else ())
-    chosen = choose(told)
-    return chosen if told else [(consumer, release) for consumer, release in chosen if consumer.concerns(model)]
+    named = names or (model.report["deployment"]["consumers"] if model.report else ())
+    chosen = choose(named)
+    return chosen if named else [(consumer, release) for consumer, release in chosen if consumer.concerns(model)]
 
 
 def _findings(model: Model, names: Sequence[str], looks_at: Sequence[str]) -> List[Tuple[WarningInfo, bool]]:

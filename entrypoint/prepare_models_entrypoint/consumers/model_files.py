@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence
 
@@ -12,12 +12,12 @@ from ..contract.companions import PLAN_ENDINGS, REPORT
 from ..contract.deployment import Deployment
 from ..contract.files import read_small, sha256_file
 from ..contract.report import Binding, ModelReport, read
+from ..contract.values import Value
 
 _LARGEST_TEXT = 4 << 20  # bytes
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Value):
     """An engine that a record describes. version: name of its directory; file: its name there."""
 
     version: str
@@ -25,8 +25,7 @@ class Plan:
     report: ModelReport
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(Value):
     """One model directory, or an engine that has none yet.
 
     report: of the engine; None without a record of an engine in this directory.
@@ -143,7 +142,7 @@ def _candidates(folder: Path, names: Sequence[str], size: int) -> List[str]:
 
 def _record(file: Path, unread: List[str]) -> Optional[ModelReport]:
     try:
-        report = read(schema.loads(read_small(file, largest=schema.LARGEST_DOCUMENT)))
+        report = read(schema.load(file))
         Deployment.of(report["deployment"])
         _check_ranks(report["io"])
     except (FileNotFoundError, NotADirectoryError):

@@ -12,6 +12,8 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from .environment import BackendInfo, RuntimeInfo
 
+Version = Tuple[int, ...]
+
 
 class Module(NamedTuple):
     """A Python module of TensorRT, TensorRT-RTX, or one of their runtimes.
@@ -50,6 +52,7 @@ MODULES = (
 PRODUCTS = {module.name: module.product for module in MODULES}
 _BY_NAME = {module.name: module for module in MODULES}
 
+TYPED_SINCE: Version = (11,)  # the first TensorRT that takes precision only from the graph
 _TAKEN = "PREPARE_MODELS_TENSORRT"  # the module that this process imports, if not the one that builds
 _LIBRARY_PATHS = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/local/lib", "opt/tensorrt/lib", "usr/local/tensorrt/lib")
 _VERSION = r"\d+(\.\w+)+"
@@ -76,6 +79,16 @@ def loader(found: RuntimeInfo, plans: str) -> Optional[BackendInfo]:
 def loads_compatible_alone(name: str) -> bool:
     """Return whether a module loads only version-compatible engines, as lean and dispatch runtimes do."""
     return not _BY_NAME[name].builds
+
+
+def version_of(text: str) -> Version:
+    """Return a version such as 10.3.0, or a compute capability, as numbers, ignoring words in it."""
+    return tuple(map(int, re.findall(r"\d+", text)))
+
+
+def chooses_by_flags(backend: Optional[str], version: Optional[str]) -> bool:
+    """Return whether builder flags choose the precision, rather than the types in the graph."""
+    return backend == FULL and version_of(version or "") < TYPED_SINCE
 
 
 def take(name: str) -> None:
@@ -127,8 +140,8 @@ def _reported_version(module: str, origin: str) -> Optional[str]:
     return words[-1] if words and re.fullmatch(_VERSION, words[-1]) else None
 
 
-def library_version(root: Path = Path("/")) -> Optional[str]:
-    """Return the version in the file name of the TensorRT library below ``root``; None if there is no library."""
-    found = (file.name for place in _LIBRARY_PATHS for file in root.glob(f"{place}/libnvinfer.so.*.*.*"))
+def library_version() -> Optional[str]:
+    """Return the version in the file name of the TensorRT library; None if there is no library."""
+    found = (file.name for place in _LIBRARY_PATHS for file in Path("/").glob(f"{place}/libnvinfer.so.*.*.*"))
     versions = [[int(part) for part in re.findall(r"\d+", name.partition(".so.")[2])] for name in found]
     return ".".join(map(str, max(versions))) if versions else None

@@ -1,8 +1,8 @@
-"""Reading and writing of contract types: explicit, field by field, with the standard library only."""
+"""What every reader of a contract document checks: its version, its keys, the types of its values."""
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Sequence, Tuple, Type, TypeVar, cast
+from typing import Mapping, Sequence, Tuple, Type, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -36,23 +36,6 @@ def _object(raw: object, what: str) -> None:
         raise ContractError(f"{what}: expected an object, found {type(raw).__name__}")
 
 
-def require(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> T:
-    """Return ``raw[key]``.
-
-    Raises:
-        ContractError: it is missing or not of type ``kind``.
-    """
-    if key not in raw:
-        raise ContractError(f"{what}: field {key!r} is missing")
-    return typed(raw[key], kind, f"{what}.{key}")
-
-
-def optional(raw: Mapping[str, object], key: str, kind: Type[T], what: str) -> Optional[T]:
-    """Return ``raw[key]`` of type ``kind``, or None if it is absent or null."""
-    value = raw.get(key)
-    return None if value is None else typed(value, kind, f"{what}.{key}")
-
-
 def typed(value: object, kind: Type[T], what: str) -> T:
     """Return a value as type ``kind``. Whole numbers count as floats; true and false don't count as numbers.
 
@@ -66,18 +49,13 @@ def typed(value: object, kind: Type[T], what: str) -> T:
     return cast("T", value)
 
 
-def is_printable(name: str) -> bool:
-    """Return whether a name has no control characters, line breaks or lone surrogates: it adds no line to a file."""
-    return name.isprintable()
-
-
 def check_printable(name: str, what: str) -> str:
-    """Return ``name`` if it may appear in a line of a file.
+    """Return ``name`` if it may appear in a line of a file: without control characters and lone surrogates.
 
     Raises:
         ContractError: it has a character that would end the line, or control a terminal.
     """
-    if not is_printable(name):
+    if not name.isprintable():
         escaped = name.encode("unicode_escape").decode("ascii")
         raise ContractError(f"{what} {escaped} has control characters")
     return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Tuple
 
+from .backends import version_of
 from .codec import ContractError
 
 RTX_ENGINE = "rtx-engine"  # code of the warning about engines that these consumers can't load
@@ -30,7 +31,7 @@ def releases_by_consumer() -> Dict[str, Tuple[str, ...]]:
 def releases(folder: Path) -> Tuple[str, ...]:
     """Return the releases for which a consumer's folder has data."""
     names = [file.stem for file in (folder / "releases").glob("*.json")]
-    return tuple(sorted(names, key=lambda name: [int(part) for part in name.split(".") if part.isdigit()]))
+    return tuple(sorted(names, key=version_of))
 
 
 def check(text: str) -> str:
@@ -44,6 +45,6 @@ def check(text: str) -> str:
     if name not in there:
         raise ContractError(f"unknown consumer {name!r}; the known ones are {', '.join(there)}")
     if at and release not in there[name]:
-        told = ", ".join(f"{name}@{each}" for each in there[name]) or f"{name} without a release"
-        raise ContractError(f"{text!r} is not known; there are {told}")
+        known = ", ".join(f"{name}@{each}" for each in there[name]) or f"{name} without a release"
+        raise ContractError(f"{text!r} is not known; there are {known}")
     return text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, cast
 
 from . import consumers
-from .codec import ContractError, check_printable, is_printable
+from .codec import ContractError, check_printable
 from .kinds import ByName, Flag, ListOf, Text
 from .settings import Record, setting
 
@@ -58,13 +58,13 @@ class Deployment(Record):
     )
 
     @classmethod
-    def of(cls, told: DeploymentInfo) -> Deployment:
+    def of(cls, info: DeploymentInfo) -> Deployment:
         """Return the deployment in a report, without what concerns a single consumer."""
-        return cls.from_dict({key: value for key, value in told.items() if key in cls.__dataclass_fields__})
+        return cls.from_dict({key: value for key, value in info.items() if key in cls.__dataclass_fields__})
 
     def info(self) -> DeploymentInfo:
         """Return the form that reports have."""
-        return {"deploy_dir": self.deploy_dir, "consumers": list(self.consumers), "warmup": self.warmup}
+        return cast("DeploymentInfo", self.to_dict())
 
     def directory(self, name: str, otherwise: str) -> str:
         """Return a model's directory as the consumers see it. ``otherwise``: the default."""
@@ -132,7 +132,7 @@ class _Value(Text):
 
     def decode(self, raw: object, what: str) -> str:
         text = str(raw).lower() if isinstance(raw, bool) else str(raw)
-        if not isinstance(raw, (str, int, float)) or not is_printable(text):
+        if not isinstance(raw, (str, int, float)) or not text.isprintable():
             raise ContractError(f"{what}: expected {self.expected}")
         return text
 
@@ -159,6 +159,8 @@ _VALUE = _Value("a number or one line of text")
 class DeepStreamConfig(Record):
     """Lines of ``deepstream.txt`` and its label file; nothing here changes an engine."""
 
+    SPARSE = True
+
     labels: Tuple[str, ...] = setting(
         ListOf(Text("names of classes"), "a list of names"),
         "class names, which go into a file next to the engine",
@@ -177,8 +179,3 @@ class DeepStreamConfig(Record):
         {"pre-cluster-threshold": 0.4},
         default=dict,
     )
-
-    def info(self) -> Dict[str, Any]:
-        """Return the form that reports have; empty if nothing is set."""
-        given = {"labels": list(self.labels), "properties": dict(self.properties), "classes": dict(self.classes)}
-        return {key: value for key, value in given.items() if value}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import Enum
-from typing import Mapping, Union
+from typing import Iterable, Mapping, Optional, Union
 
 
 class Pending(Enum):
@@ -22,6 +23,12 @@ Digest = Union[str, Pending]  # a sha256 in 64 hexadecimal digits, or why it is 
 def is_sha256(text: str) -> bool:
     """Return whether a text is a sha256 as this tool writes it, in small hexadecimal digits."""
     return re.fullmatch(SHA256, text) is not None
+
+
+def combined(digests: Iterable[str]) -> Optional[str]:
+    """Return the digest for the digests of several files, in their order; None without any."""
+    text = "".join(digests)
+    return hashlib.sha256(text.encode("ascii")).hexdigest() if text else None
 
 
 def is_known(fields: Mapping[str, object]) -> bool:

@@ -1,7 +1,11 @@
-"""Every stable error code, one row each: of models, containers, bundles and the tool. docs/ lists them, too."""
+"""Every stable error code, one row each: of models, containers, bundles and the tool. docs/ lists them, too.
+
+Besides them, the limits of the system that stop work on any file.
+"""
 
 from __future__ import annotations
 
+import errno
 from typing import Dict, NamedTuple
 
 
@@ -151,3 +155,26 @@ ERRORS: Dict[str, ErrorCode] = {
     "sources-failed": ErrorCode("tool", "sources could not be fetched", "Follow the hint of each."),
     "interrupted": ErrorCode("tool", "the run was stopped from outside", "Run again: finished work is kept."),
 }  # fmt: skip
+
+
+class Limit(NamedTuple):
+    """A limit of the system: what happened, what to do about it, and the code of a model's error."""
+
+    what: str
+    fix: str
+    code: str = "out-of-memory"
+
+
+_OUTPUT = "output-not-writable"
+# What comes from a disk, a network share or a FUSE mount that fails.
+_FAILING = (
+    errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO, errno.EUCLEAN, errno.EBADMSG,
+)  # fmt: skip
+LIMITS = {
+    errno.EMFILE: Limit("too many open files", "raise the limit: ulimit -n 4096, or do less at once: --jobs 1"),
+    errno.ENFILE: Limit("too many open files on this machine", "end other programs, or raise it: sysctl fs.file-max"),
+    errno.ENOMEM: Limit("no memory left", "end other programs, or add swap, then run again: finished work is kept"),
+    errno.EFBIG: Limit("a file would exceed the limit for its size", "raise it: ulimit -f unlimited", _OUTPUT),
+    errno.EAGAIN: Limit("no more processes can be started", "end other programs, or raise the limit: ulimit -u"),
+    **dict.fromkeys(_FAILING, Limit("a disk or its connection failed", "look for disk errors: sudo dmesg", _OUTPUT)),
+}

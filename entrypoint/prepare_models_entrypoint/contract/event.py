@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, NamedTuple, Optional, TypedDict
+from dataclasses import field
+from typing import Any, Mapping, Optional, TypedDict
 
 from . import codec, schema
 from .codec import CONTRACT_VERSION, ContractError
+from .values import Value
 
 OPENED = "opened"  # first event; data: the RuntimeInfo of this process
 STAGE_STARTED = "stage-started"
@@ -29,7 +31,7 @@ class Phase(TypedDict):
     total: int
 
 
-class Event(NamedTuple):
+class Event(Value):
     """One thing that happened. ``seq`` counts from 0, ``time`` is seconds since the epoch."""
 
     seq: int
@@ -37,7 +39,7 @@ class Event(NamedTuple):
     kind: str
     model: Optional[str] = None
     stage: Optional[str] = None
-    data: Mapping[str, Any] = {}
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_line(cls, line: str) -> Event:
@@ -50,19 +52,10 @@ class Event(NamedTuple):
             raw = schema.loads(line)
         except ContractError as error:
             raise ContractError(f"event: not JSON: {line[:80]!r}") from error
-        if not isinstance(raw, dict):
-            raise ContractError(f"event: expected an object, found {line[:80]!r}")
         codec.check_version(raw, "event")
-        return cls(
-            seq=codec.require(raw, "seq", int, "event"),
-            time=codec.require(raw, "time", float, "event"),
-            kind=codec.require(raw, "kind", str, "event"),
-            model=codec.optional(raw, "model", str, "event"),
-            stage=codec.optional(raw, "stage", str, "event"),
-            data=codec.optional(raw, "data", dict, "event") or {},
-        )
+        return schema.read(cls, {key: raw[key] for key in cls.__dataclass_fields__ if key in raw}, "event")
 
     def to_line(self) -> str:
         """Return the event as one line of JSON, newline included."""
-        raw = {"contract": CONTRACT_VERSION, **self._asdict(), "data": dict(self.data)}
+        raw = {"contract": CONTRACT_VERSION, **vars(self), "data": dict(self.data)}
         return json.dumps(raw, separators=(",", ":")) + "\n"

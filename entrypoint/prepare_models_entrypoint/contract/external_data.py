@@ -6,15 +6,15 @@ A model that can't be read is refused: if its weights were overlooked, it would 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import other_formats, skeleton
+from .digest import combined
 from .external_errors import ExternalDataError, UnreadableError
 from .files import sha256_file
 
@@ -107,12 +107,6 @@ def files(model: Path, named: Optional[Tuple[str, ...]] = None) -> Tuple[Path, .
 def sha256_of(files: Tuple[Path, ...], sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
     """Return the combined digest of a model's weights files, given in the model's order; None without files."""
     return combined(sha256(file) for file in files)
-
-
-def combined(digests: Iterable[str]) -> Optional[str]:
-    """Return the combined digest for the digests of weights files, given in the model's order; None without any."""
-    text = "".join(digests)
-    return hashlib.sha256(text.encode("ascii")).hexdigest() if text else None
 
 
 def check(model: Path) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterable, List, Mapping, Optional, Tuple, TypedDict
 
-from . import codec
-from .kinds import ByName, DigestText, Flag, Integer, Kind, ListOf, Number, Text
+from .kinds import ByName, DigestText, Flag, Integer, ListOf, Number, Text
 from .settings import REQUIRED, Document, Nested, Record, setting
 
 if TYPE_CHECKING:
@@ -14,16 +13,11 @@ if TYPE_CHECKING:
 _URL = Text("a URL")
 
 
-class _Source(Kind):
-    """A source with its digest."""
+class Wanted(Record):
+    """A source, and the sha256 that it must have; None accepts any."""
 
-    def decode(self, raw: object, what: str) -> Tuple[str, Optional[str]]:
-        found: Mapping[str, object] = codec.typed(raw, dict, what)
-        codec.check_keys(found, ("source", "sha256"), what)
-        return codec.require(found, "source", str, what), codec.optional(found, "sha256", str, what)
-
-    def encode(self, value: Tuple[str, Optional[str]]) -> Dict[str, Optional[str]]:
-        return {"source": value[0], "sha256": value[1]}
+    source: str = setting(Text("a source"), "", default=REQUIRED)
+    sha256: Optional[str] = setting(Text("a digest"), "")
 
 
 class Connection(Record):
@@ -71,7 +65,6 @@ NO_PINS = Pins()
 class FetchJob(Document):
     """Sources to fetch to this machine.
 
-    sources: each with the sha256 that it must have, or None.
     output_dir: directory that receives each file under its base name; None only fills the download store.
     connections: how many files are fetched at the same time.
     revalidate: whether to ask the server if files fetched by an earlier run are still current.
@@ -81,7 +74,7 @@ class FetchJob(Document):
 
     WHAT = "fetch job"
 
-    sources: Tuple[Tuple[str, Optional[str]], ...] = setting(ListOf(_Source(), "sources"), "", default=REQUIRED)
+    sources: Tuple[Wanted, ...] = setting(ListOf(Nested(Wanted), "sources"), "", default=REQUIRED)
     cache_dir: str = setting(Text("a path"), "", default=REQUIRED)
     output_dir: Optional[str] = setting(Text("a path"), "")
     connections: int = setting(Integer("a number", 1), "", default=16)

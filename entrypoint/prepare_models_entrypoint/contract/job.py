@@ -14,7 +14,7 @@ from .deployment import DeepStreamConfig, Deployment, RosConfig
 from .fetch import NO_PINS, Connection, Pins
 from .kinds import ByName, DigestText, File, Flag, Json, ListOf, Number, OneOf, SourceText, Text, WordsOrList
 from .precision import AUTO, NONE, PRECISIONS, SPELLINGS
-from .settings import REQUIRED, Document, Nested, Record, Setting, rows, setting, several
+from .settings import REQUIRED, Document, Nested, Record, Setting, rows, setting
 from .shapes import ShapeRange, Shapes
 from .verification import CalibrationConfig, VerifyConfig
 
@@ -151,7 +151,7 @@ class ModelSettings(Record):
         conversion=True,
     )
     plugins: Tuple[Plugin, ...] = setting(
-        several(Plugin, "a list of {file:, sha256:}"), "libraries of plugins, each pinned",
+        ListOf(Nested(Plugin), "a list of {file:, sha256:}"), "libraries of plugins, each pinned",
         [{"file": "libplugin.so", "sha256": "0" * 64}], default=(),
         conversion=True,
     )  # fmt: skip
@@ -215,7 +215,7 @@ class ModelSettings(Record):
 
     def deployed(self) -> DeploymentInfo:
         """Return what the companions are written for, in the form that reports have."""
-        found, nvinfer = self.deployment.info(), self.deepstream.info()
+        found, nvinfer = self.deployment.info(), self.deepstream.to_dict()
         if nvinfer:
             found["deepstream"] = nvinfer
         return found
@@ -265,7 +265,7 @@ class Job(Document):
     WHAT = "job"
 
     run_id: str = setting(Text("an id"), "", default=REQUIRED)
-    models: Tuple[ModelJob, ...] = setting(several(ModelJob, "models"), "", default=REQUIRED)
+    models: Tuple[ModelJob, ...] = setting(ListOf(Nested(ModelJob), "models"), "", default=REQUIRED)
     cache_dir: str = setting(Text("a path"), "", default=REQUIRED)
     stages: Tuple[str, ...] = setting(_Stages(Text("a stage"), "stages"), "", default=JobKind.RUN.stages())
     network: Connection = setting(Nested(Connection), "", default=Connection())

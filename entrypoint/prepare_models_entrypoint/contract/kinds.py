@@ -58,7 +58,7 @@ class Kind:
         """Return the JSON Schema of the value in a manifest."""
         return dict(TEXT)
 
-    def told(self) -> str:
+    def values(self) -> str:
         """Return the possible values, for the documentation."""
         return self.expected
 
@@ -130,7 +130,7 @@ class OneOf(Kind):
     def schema(self) -> Schema:
         return {"anyOf": [{"enum": list(self.words)}, VARIABLE]}
 
-    def told(self) -> str:
+    def values(self) -> str:
         quoted = [f"`{word}`" for word in self.words]
         return f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
@@ -150,7 +150,7 @@ class Flag(Kind):
     def schema(self) -> Schema:
         return {"anyOf": [{"type": "boolean"}, {"enum": list(self._SPELLINGS)}, VARIABLE]}
 
-    def told(self) -> str:
+    def values(self) -> str:
         return "`true` or `false`"
 
 
@@ -230,7 +230,7 @@ class Size(Kind):
     def meant(self, text: str) -> Optional[str]:
         return sizes.meant(text)
 
-    def told(self) -> str:
+    def values(self) -> str:
         return "a size such as `512MiB`"
 
 
@@ -320,7 +320,7 @@ class WordsOrList(ListOf):
     def schema(self) -> Schema:
         return {"anyOf": [{"enum": list(self.word.words)}, VARIABLE, super().schema()]}
 
-    def told(self) -> str:
+    def values(self) -> str:
         return f"{', '.join(f'`{word}`' for word in self.word.words)}, or {self.expected}"
 
 

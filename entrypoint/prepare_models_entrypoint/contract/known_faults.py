@@ -8,12 +8,12 @@ shapes, it applies only to these.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
 
+from .backends import version_of
 from .environment import RuntimeInfo
 from .job import ModelSettings
 from .precision import AUTO
@@ -21,8 +21,6 @@ from .report import WarningInfo
 from .values import Value
 
 CODE = "tensorrt-known-fault"
-
-Version = Tuple[int, ...]
 
 
 class Fault(Value):
@@ -42,8 +40,8 @@ class Fault(Value):
 
     def of_version(self, version: str) -> bool:
         """Return whether a version has the fault; a shortened 10.16 has it if any 10.16.x does."""
-        found = _numbers(version)
-        low, high = (_numbers(text)[: len(found)] for text in (self.first, self.last))
+        found = version_of(version)[:3]
+        low, high = (version_of(text)[: len(found)] for text in (self.first, self.last))
         return bool(found) and low <= found[: len(low)] and found[: len(high)] <= high
 
     def of_gpu(self, capabilities: Sequence[str]) -> bool:
@@ -99,7 +97,3 @@ def of_version(version: str, capabilities: Sequence[str]) -> List[WarningInfo]:
 def faults(version: Optional[str], capabilities: Sequence[str]) -> List[Fault]:
     """Return the rows that apply to a version on some GPUs."""
     return [fault for fault in table() if version and fault.of_version(version) and fault.of_gpu(capabilities)]
-
-
-def _numbers(version: str) -> Version:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

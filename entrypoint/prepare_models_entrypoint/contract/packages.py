@@ -7,6 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Dict, Optional, Sequence, Set
 
+from .backends import chooses_by_flags
 from .conversion import OnnxConfig
 from .converters import kind_of
 from .precision import AUTO
@@ -24,7 +25,6 @@ PACKAGES = {
     "pillow": ("pillow",),
 }
 _INSTALLED = r"(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info"
-_TYPED_SINCE = 11  # the first TensorRT that takes precision only from the graph
 
 
 def installed(places: Optional[Sequence[str]] = None) -> Dict[str, str]:
@@ -61,8 +61,7 @@ def taking_part(job: ModelJob, *, converter: Optional[str], backend: Optional[st
         found = {"onnx", "onnx-graphsurgeon", "onnxruntime", "polygraphy"} if job.onnx.sanitize else {"onnx"}
     if job.calibration is not None and job.precision in ("int8", "fp8", AUTO):
         found |= {"onnx", "onnxruntime", "pillow"}
-    by_flags = backend == "tensorrt" and int((version or "0").split(".")[0] or 0) < _TYPED_SINCE
-    if by_flags and not (converter == "api" and job.builder.strongly_typed):
+    if chooses_by_flags(backend, version) and not (converter == "api" and job.builder.strongly_typed):
         return found
     return found | _of_precision(job)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Dict, Iterable, List, Mapping, NamedTuple, Seq
 
 from . import codec
 from .codec import ContractError
-from .kinds import Kind, ListOf, Schema
+from .kinds import Kind, Schema
 from .values import Value, dataclass_transform
 
 T = TypeVar("T", bound="Record")
@@ -253,8 +253,3 @@ def closed(properties: Mapping[str, object], required: Sequence[str] = ()) -> Sc
     """Return the JSON Schema of an object with only these properties."""
     mandatory: Schema = {"required": list(required)} if required else {}
     return {"type": "object", "additionalProperties": False, **mandatory, "properties": properties}
-
-
-def several(record: Type[Record], expected: str) -> ListOf:
-    """Return the kind of a list of groups of settings."""
-    return ListOf(Nested(record), expected)

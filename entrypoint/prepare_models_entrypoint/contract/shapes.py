@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 from . import codec
 from .codec import ContractError
-from .kinds import MOST_DIGITS, Kind, Schema, or_variable
-from .values import Value
+from .kinds import MOST_DIGITS, Flag, Kind, Schema, or_variable
+from .settings import REQUIRED, Nested, Record, setting
+
+T = TypeVar("T", bound="ShapeRange")
 
 DIMS: Schema = {
     "type": "array",
     "minItems": 1,
     "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": or_variable("[0-9]+")}]},
 }
-
-
-class ShapeRange(Value):
-    """The smallest, best and largest that one input binding takes in an optimization profile.
-
-    They are shapes, as dimensions; with ``values`` they are the values of a shape tensor: an input whose values become
-    sizes inside the network.
-    """
-
-    min: Tuple[int, ...]
-    opt: Tuple[int, ...]
-    max: Tuple[int, ...]
-    values: bool = False
-
-    def to_dict(self) -> Dict[str, object]:
-        """Return the JSON form."""
-        bounds: Dict[str, object] = {"min": list(self.min), "opt": list(self.opt), "max": list(self.max)}
-        return {**bounds, "values": True} if self.values else bounds
-
-    def problem(self) -> Optional[str]:
-        """Return what is wrong with the range, or None: the three must have one rank, and min <= opt <= max."""
-        if not len(self.min) == len(self.opt) == len(self.max):
-            return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
-        what, lowest = ("value", "") if self.values else ("axis", "0 <= ")
-        for axis, (low, mid, high) in enumerate(zip(self.min, self.opt, self.max)):
-            if not low <= mid <= high or (low < 0 and not self.values):
-                return f"{what} {axis}: expected {lowest}min <= opt <= max, found {low}, {mid}, {high}"
-        return None
 
 
 class Dims(Kind):
@@ -84,25 +58,43 @@ class Shape(Dims):
         return {"$ref": "#/$defs/shape"}
 
 
-class Shapes(Kind):
-    """The range of shapes of an input: one shape, or min, opt and max."""
+class ShapeRange(Record):
+    """The smallest, best and largest that one input binding takes in an optimization profile.
 
-    expected = Shape.expected
+    They are shapes, as dimensions; with ``values`` they are the values of a shape tensor: an input whose values become
+    sizes inside the network.
+    """
 
-    def decode(self, raw: object, what: str) -> ShapeRange:
-        found: Mapping[str, object] = codec.typed(raw, dict, what)
-        codec.check_keys(found, ("min", "opt", "max", "values"), what)
-        low, mid, high = (
-            Dims().decode(codec.require(found, key, list, what), f"{what}.{key}") for key in ("min", "opt", "max")
-        )
-        shapes = ShapeRange(low, mid, high, values=bool(codec.optional(found, "values", bool, what)))
+    min: Tuple[int, ...] = setting(Dims(), "", default=REQUIRED)
+    opt: Tuple[int, ...] = setting(Dims(), "", default=REQUIRED)
+    max: Tuple[int, ...] = setting(Dims(), "", default=REQUIRED)
+    values: bool = setting(Flag(), "", default=False, later=True)
+
+    @classmethod
+    def from_dict(cls: Type[T], raw: Mapping[str, object], what: str = "shapes") -> T:
+        """Read the range; raise a ContractError also if ``problem`` has one."""
+        shapes = super().from_dict(raw, what)
         problem = shapes.problem()
         if problem:
             raise ContractError(f"{what}: {problem}")
         return shapes
 
-    def encode(self, value: ShapeRange) -> object:
-        return value.to_dict()
+    def problem(self) -> Optional[str]:
+        """Return what is wrong with the range, or None: the three must have one rank, and min <= opt <= max."""
+        if not len(self.min) == len(self.opt) == len(self.max):
+            return f"min, opt and max differ in rank ({len(self.min)}, {len(self.opt)}, {len(self.max)})"
+        what, lowest = ("value", "") if self.values else ("axis", "0 <= ")
+        for axis, (low, mid, high) in enumerate(zip(self.min, self.opt, self.max)):
+            if not low <= mid <= high or (low < 0 and not self.values):
+                return f"{what} {axis}: expected {lowest}min <= opt <= max, found {low}, {mid}, {high}"
+        return None
+
+
+class Shapes(Nested):
+    """The range of shapes of an input: one shape, or min, opt and max."""
+
+    def __init__(self) -> None:
+        super().__init__(ShapeRange, Shape.expected)
 
     def schema(self) -> Schema:
         return {"$ref": "#/$defs/shapes"}

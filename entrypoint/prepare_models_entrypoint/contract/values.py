@@ -34,6 +34,7 @@ class Value:
     __factories: ClassVar[Tuple[Tuple[str, Callable[[], object]], ...]]
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
         fields = dataclasses.fields(cls)
         cls.__names = tuple(field.name for field in fields)

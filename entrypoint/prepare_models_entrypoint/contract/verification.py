@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Tuple
 
+from .digest import combined
 from .files import sha256_file
 from .kinds import ByName, File, Integer, Interval, ListOf, Number, OneOf
 from .settings import REQUIRED, Nested, Record, rows, setting
@@ -57,8 +57,7 @@ class SampleConfig(Record):
 
     def samples_sha256(self, sha256: Callable[[Path], str] = sha256_file) -> Optional[str]:
         """Return the digest of the samples' bytes in order, regardless of their names; None without samples."""
-        digests = [sha256(file) for file in self.samples()]
-        return hashlib.sha256("".join(digests).encode("ascii")).hexdigest() if digests else None
+        return combined(map(sha256, self.samples()))
 
 
 class CalibrationConfig(SampleConfig):

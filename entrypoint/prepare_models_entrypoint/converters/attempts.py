@@ -9,12 +9,12 @@ import dataclasses
 import glob
 import importlib.util
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, ContextManager, Dict, FrozenSet, Iterator, Optional, Sequence, Tuple
 
 from ..contract.precision import AUTO
 from ..contract.report import PrecisionChoice, PrecisionProof
+from ..contract.values import Value
 from ..errors import ConvertError
 from ..onnx_graph.calibration_cache import CalibrationCache
 from ..onnx_graph.findings import Findings
@@ -45,7 +45,7 @@ def settle(
 
     ``weakly``: whether the builder chooses the types, and accepts names of layers that stay in fp32.
     """
-    job, source, work_dir = request.model, Path(request.source), Path(request.work_dir)
+    job, source, work_dir = request.model, request.source, request.work_dir
     findings: Optional[Findings] = None
     if job.precision == AUTO:
         from ..verify import choice
@@ -64,8 +64,7 @@ def _phases(progress: Progress) -> Callable[[str], None]:
     return lambda phase: progress(phase, 0, 0)
 
 
-@dataclass
-class Attempt(abc.ABC):
+class Attempt(Value, abc.ABC):
     """One way from the model to the engine.
 
     request: with the settled precision. requested: the precision that the manifest names. findings: what samples
@@ -102,7 +101,7 @@ class Attempt(abc.ABC):
             from ..onnx_graph import rescue
         except ImportError:
             return None
-        needs = rescue.survey(Path(self.request.source), self.request.model)
+        needs = rescue.survey(self.request.source, self.request.model)
         return dataclasses.replace(self, needs=needs) if needs else None
 
     def keeping(self, nodes: Dict[str, str]) -> Self:
@@ -124,8 +123,8 @@ class Attempt(abc.ABC):
         request = self.request
         return prepared(
             dataclasses.replace(request.model, precision=self.precision),
-            Path(request.source),
-            Path(request.work_dir),
+            request.source,
+            request.work_dir,
             cache=self.cache,
             on_phase=_phases(self.progress),
             check_only=request.check_only and request.graph is None,
@@ -138,7 +137,7 @@ class Attempt(abc.ABC):
         if self.request.graph is not None:
             from ..onnx_graph import typed_model
 
-            typed_model.keep(graph, Path(self.request.graph))
+            typed_model.keep(graph, self.request.graph)
 
     def note(self, proof: PrecisionProof) -> None:
         """Record in a proof what was asked for and what was measured."""
@@ -197,7 +196,7 @@ def _with_a_witness(attempt: Attempt, refusal: ConvertError) -> ConvertError:
     except ImportError:
         return refusal
     request, model = attempt.request, attempt.request.model
-    why = equivalence.runs(Path(request.source), model, Path(request.work_dir))
+    why = equivalence.runs(request.source, model, request.work_dir)
     if why is None:
         return refusal
     message = f"{refusal.message}. ONNX Runtime can't run it either: {why}"

@@ -52,7 +52,7 @@ def _read(file: Path) -> Dict[str, float]:
 
 
 @contextlib.contextmanager
-def told(progress: Callable[[str, int, int], None], expected_s: Optional[float]) -> Iterator[None]:
+def reported(progress: Callable[[str, int, int], None], expected_s: Optional[float]) -> Iterator[None]:
     """Report the seconds since now while the block runs; the total is the estimate, 0 without one."""
     done, started = threading.Event(), time.monotonic()
 

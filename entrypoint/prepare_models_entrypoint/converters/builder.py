@@ -132,7 +132,7 @@ def _add_profile(network: Network, config: trt.IBuilderConfig, shapes: Dict[str,
 def _watched(config: trt.IBuilderConfig, progress: Progress, expected_s: Optional[float]) -> Iterator[None]:
     """Report the build's phases if the backend has a progress monitor (TensorRT 9 and later), else the time."""
     if not hasattr(trt, "IProgressMonitor"):
-        with build_time.told(progress, expected_s):
+        with build_time.reported(progress, expected_s):
             yield
         return
     monitor = _monitor(progress)

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import hashlib
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -16,6 +15,7 @@ from ..contract.conversion import OnnxConfig
 from ..contract.files import naming
 from ..contract.precision import AUTO
 from ..contract.report import Binding, KeptLayer, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.values import Value
 from ..errors import ConvertError, missing
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -37,7 +37,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
 
     A model that the backend refuses is tried again if a small rewrite that doesn't change results makes it buildable.
     """
-    source = Path(request.source)
+    source = request.source
     whole_file.check(source)
     weights = source.stat().st_size + external_data.check(source)
     preflight.check_memory(weights, available=preflight.memory_available())
@@ -88,8 +88,7 @@ def _weakly(builder: BuilderConfig) -> bool:
     return backend.weakly_typed() and not builder.strongly_typed
 
 
-@dataclass
-class _Built:
+class _Built(Value):
     """How the engine gets its precision: the proof so far, flags for the builder, the cache for a calibrator."""
 
     proof: PrecisionProof
@@ -97,7 +96,6 @@ class _Built:
     calibrator: Optional[CalibrationCache] = None
 
 
-@dataclass
 class _Attempt(Attempt):
     """An attempt through the API. ``weights``: size of the source's weights in bytes."""
 
@@ -151,7 +149,7 @@ class _Attempt(Attempt):
             builder = Builder(network, resolved, request, built.flags)
             result["builder"] = builder.effective
             if request.check_only:
-                found = preflight.findings(network, self.weights, model, Path(request.work_dir))
+                found = preflight.findings(network, self.weights, model, request.work_dir)
                 with _with_sizes(traits, resolved):
                     found["rehearsed"] = builder.rehearse(whole=self.weights <= _REHEARSED_WHOLE)
                 result["preflight"] = found
@@ -176,7 +174,7 @@ class _Attempt(Attempt):
         except ImportError:
             return
         static = {*self.request.model.onnx.static_shapes, *self.request.model.onnx.constants}
-        names = [name for name in rescue.undeclared(Path(self.request.source)) if name not in static]
+        names = [name for name in rescue.undeclared(self.request.source) if name not in static]
         if names:
             raise ConvertError(
                 "inputs-missing",
@@ -189,29 +187,25 @@ class _Attempt(Attempt):
         from . import backend
 
         request, model = self.request, self.request.model
-        source, weakly = Path(request.source), _weakly(model.builder)
+        source, weakly = request.source, _weakly(model.builder)
         # How a builder that works on a GPU reads weights that are not aligned is not known.
         in_place = request.check_only or backend.needs_no_gpu()
         as_it_is = model.onnx == OnnxConfig() and not self.needs and not well_formed.has_functions(source)
-        if as_it_is and (weakly or model.precision == "fp32"):
-            self.keep(source)
+        with contextlib.ExitStack() as stack:
+            unchanged = as_it_is and (weakly or model.precision == "fp32")
+            typed = None if unchanged else stack.enter_context(self.prepared())
+            graph = typed.path if typed else source
+            stack.enter_context(located(graph, source))
+            result["rewritten"] = graph != source
+            self.keep(graph)
             self.progress(PARSE, 0, 0)
-            with located(source, source):
-                well_formed.check_loops(source, source)
-                network = backend.Network(source, source, strongly_typed=not weakly, in_place=in_place)
+            well_formed.check_loops(graph, source)
+            network = backend.Network(graph, source, strongly_typed=not weakly, in_place=in_place)
+            result["warnings"] += typed.warnings if typed else []
+            if typed is None or weakly:
                 yield network, _by_flags(request, result, network, self.cache, self.findings)
-            return
-        with self.prepared() as typed, located(typed.path, source):
-            result["rewritten"] = typed.path != source
-            self.keep(typed.path)
-            self.progress(PARSE, 0, 0)
-            well_formed.check_loops(typed.path, source)
-            network = backend.Network(typed.path, source, strongly_typed=not weakly, in_place=in_place)
-            result["warnings"] += typed.warnings
-            if weakly:
-                yield network, _by_flags(request, result, network, self.cache, self.findings)
-                return
-            yield network, _Built(typed.proof(model))
+            else:
+                yield network, _Built(typed.proof(model))
 
 
 @contextlib.contextmanager
@@ -297,8 +291,8 @@ def _measured(request: BuildRequest, progress: Progress) -> CalibrationCache:
         from ..onnx_graph import calibrate, typed_model
     except ImportError as error:
         raise missing(ConvertError, "calibration", "calibrate", error) from error
-    made = Path(request.work_dir) / calibration_cache.FILE
-    model = typed_model.as_asked(request.model, Path(request.source), Path(request.work_dir))
+    made = request.work_dir / calibration_cache.FILE
+    model = typed_model.as_asked(request.model, request.source, request.work_dir)
     try:
         return calibrate.produce(model, request.model, made, progress)
     except ConvertError as error:
@@ -320,7 +314,7 @@ def _check_backend() -> None:
     del backend
 
 
-def write_plan(plan: trt.IHostMemory, path: str, on_written: Callable[[], None]) -> "tuple[int, str]":
+def write_plan(plan: trt.IHostMemory, path: Path, on_written: Callable[[], None]) -> "tuple[int, str]":
     """Write the plan, and return its size in bytes and its sha256, computed meanwhile.
 
     ``on_written``: called when it can be flushed to the disk, which this function leaves to others.

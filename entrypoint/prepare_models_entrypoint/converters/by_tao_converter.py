@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import shlex
 from typing import List, Optional, Sequence
 
 from ..contract.builder import BuilderConfig
@@ -17,7 +17,6 @@ from .options import check_tao
 from .precision import Rule, judge_by_size, prove
 from .program import MASK
 from .request import BuildRequest, BuildResult, Progress
-from .trtexec import shell_line
 
 
 def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> None:
@@ -31,9 +30,9 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
         model,
         program=request.program or "",
         key=key,
-        etlt=request.source,
-        engine=request.plan,
-        cache=request.cache_file,
+        etlt=str(request.source),
+        engine=str(request.plan),
+        cache=str(request.cache_file) if request.cache_file else None,
     )
     result["command"] = masked(argv)
     result["io"], result["profiles"] = program.declared(request)
@@ -43,11 +42,11 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     program.run(argv, "tao-converter", request, progress, secret=key)
     program.take_plan(request, result)
     found = calibration_cache.coverage(cache, (), cache.scales) if cache else None
-    model_bytes = Path(request.source).stat().st_size  # as large as the network encrypted in it
-    shown, told = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
+    model_bytes = request.source.stat().st_size  # as large as the network encrypted in it
+    shown, why = judge_by_size(model.precision, engine_bytes=result["engine_bytes"], model_bytes=model_bytes)
     chosen = Rule(Means.TAO_CONVERTER)
     proof = prove(model.precision, chosen, None, allow_fallback=model.allow_fallback, calibration=found)
-    proof["how"] = f"{proof['how']}{told}"
+    proof["how"] = f"{proof['how']}{why}"
     if shown:
         proof["delivered"], proof["source"] = model.precision, "engine size"
     result["precision_proof"] = proof
@@ -67,7 +66,7 @@ def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     argv = result["command"] or []
     replaced = {"-e": trtexec.plan_name(model), "-c": trtexec.cache_name(model)}
     out = [replaced.get(argv[index - 1], argument) if index else argument for index, argument in enumerate(argv)]
-    return shell_line([*out[:-1], trtexec.source_name(model)])
+    return shlex.join([*out[:-1], trtexec.source_name(model)])
 
 
 def command(

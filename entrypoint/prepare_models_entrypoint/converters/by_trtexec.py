@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional
 
 from ..contract import external_data
+from ..contract.backends import TYPED_SINCE, Version
 from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import Binding, Calibration, WarningInfo
-from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -28,19 +28,19 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     """Check the model, build it with trtexec, and take the precision from the layer information that it exports."""
     program.check(request)
     model = request.model
-    whole_file.check(Path(request.source))
-    external_data.check(Path(request.source))
+    whole_file.check(request.source)
+    external_data.check(request.source)
     version = _version(request.program or "")
     result["backend"] = backend = BackendInfo(name="tensorrt", version=".".join(map(str, version)))
     options.check_gpu(backend, request.capability, ())
     trtexec.check_model(model, version)
-    whole_file.check_operator_sets(Path(request.source))
-    well_formed.check(Path(request.source))
+    whole_file.check_operator_sets(request.source)
+    well_formed.check(request.source)
     cache = program.cache_of(request)
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(
         model.precision,
-        flags=("FP16", "INT8", "BF16", "FP8") if version < (11,) else None,
+        flags=("FP16", "INT8", "BF16", "FP8") if version < TYPED_SINCE else None,
         has_qdq=has_qdq,
         has_cache=cache is not None,
         remainder=model.builder.int8_remainder,
@@ -72,10 +72,9 @@ def line(model: ModelJob, result: BuildResult) -> Optional[str]:
     }
     argv = result["command"] or []
     names = [argument.partition("=")[0] for argument in argv]
-    return trtexec.shell_line([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
+    return shlex.join([f"{name}={shown[name]}" if name in shown else a for name, a in zip(names, argv)])
 
 
-@dataclass
 class _Attempt(Attempt):
     """An attempt with trtexec. chosen: how the engine gets its precision. coverage: of the calibration cache."""
 
@@ -95,7 +94,7 @@ class _Attempt(Attempt):
         return dataclasses.replace(super().in_fp32(**request), chosen=Rule(Means.EXPORTED))
 
     def made(self, result: BuildResult) -> BuildResult:
-        source = Path(self.request.source)
+        source = self.request.source
         if not self.chosen.rewrites and not self.needs and not well_formed.has_functions(source):
             self._run(result, source)
         else:
@@ -112,7 +111,7 @@ class _Attempt(Attempt):
 
     def _run(self, result: BuildResult, onnx: Path) -> None:
         """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
-        request, model, source, version = self.request, self.request.model, Path(self.request.source), self.version
+        request, model, source, version = self.request, self.request.model, self.request.source, self.version
         flags = trtexec.precision_flags(
             model.precision, version, cache=request.cache_file, remainder=model.builder.int8_remainder
         )
@@ -123,7 +122,7 @@ class _Attempt(Attempt):
             with timing_cache.private(request, "trtexec", ".".join(map(str, version))) as timings:
                 argv = trtexec.command(
                     str(onnx),
-                    request.plan,
+                    str(request.plan),
                     profiles=result["profiles"],
                     builder=model.builder,
                     precision_flags=flags,
@@ -165,7 +164,7 @@ def _look(
         return [], False, calibration_cache.coverage(cache, (), cache.scales) if cache else None
     from ..inspect.onnx_model import bindings
 
-    model = model_file.load(Path(request.source))
+    model = model_file.load(request.source)
     found = None
     if cache is not None:
         wanted = [
@@ -194,4 +193,4 @@ def _version(program: str) -> Version:
 
 
 def _layer_info_file(request: BuildRequest) -> Path:
-    return Path(request.work_dir) / "layers.json"
+    return request.work_dir / "layers.json"

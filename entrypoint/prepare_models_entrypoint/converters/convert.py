@@ -7,7 +7,6 @@ import dataclasses
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -18,6 +17,7 @@ from ..contract.files import is_plain
 from ..contract.job import ModelJob
 from ..contract.report import Attempt
 from ..contract.shapes import ShapeRange
+from ..contract.values import Value
 from ..errors import ConvertError, VerifyError, reported, taken_over
 from ..processes import Ended, Silence, answer_of, supervise_forks, tail
 from . import build_time, etlt, options, worker
@@ -38,8 +38,7 @@ _BUILDER_RUNGS: Tuple[Mapping[str, Any], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Converted:
+class Converted(Value):
     """Result of a conversion: the build process's findings, its peak memory, the converter and why it was chosen.
 
     trtexec_command: the command line that repeats the conversion without this tool; None after a check.
@@ -75,20 +74,20 @@ def convert(
         file = source if kind.encrypted else stack.enter_context(plain_model(model, source, work_dir))
         request = BuildRequest(
             model=model,
-            source=str(file),
-            plan=str(plan),
-            work_dir=str(work_dir),
-            result=str(work_dir / "result.json"),
+            source=file,
+            plan=plan,
+            work_dir=work_dir,
+            result=work_dir / "result.json",
             converter=kind.name,
             program=converters.find().programs.get(kind.name),
-            cache_file=str(cache_file) if cache_file else None,
-            timing_dir=str(timing_dir) if timing_dir else None,
+            cache_file=cache_file,
+            timing_dir=timing_dir,
             expected_s=build_time.expected(durations, model.precision) if durations else None,
             capability=runtime["gpu"]["compute_capability"] if runtime["gpu"] else None,
             key_fd=key_fd,
             check_only=check_only,
-            graph=str(graph) if graph else None,
-            verdict=str(work_dir / "verdict.json") if worker.is_judged_meanwhile(kind, model, file, graph) else None,
+            graph=graph,
+            verdict=work_dir / "verdict.json" if worker.is_judged_meanwhile(kind, model, file, graph) else None,
         )
         kept = attempts if attempts is not None else []
         result, ended, built = _climb(request, runtime, on_progress, on_start, kept)
@@ -166,7 +165,7 @@ def _climb(
             less = ", ".join(f"{name} {value}" for name, value in changed.items())
             on_progress({"phase": f"again with {less}", "done": 0, "total": 0})
             with contextlib.suppress(FileNotFoundError):
-                Path(request.result).unlink()
+                request.result.unlink()
             request = dataclasses.replace(request, model=model)
             while waits:
                 waits.pop()()
@@ -221,7 +220,7 @@ def plain_model(model: ModelJob, source: Path, work_dir: Path) -> Iterator[Path]
 
 
 def _run(request: BuildRequest, on_progress: OnProgress, on_start: Callable[[], object]) -> "tuple[BuildResult, Ended]":
-    log, timeout_s = Path(request.work_dir) / "build.log", request.model.limit_s
+    log, timeout_s = request.work_dir / "build.log", request.model.limit_s
 
     def tell(silent_s: float) -> None:
         on_progress({"phase": event.SILENT, "done": round(silent_s), "total": round(timeout_s)})
@@ -233,7 +232,7 @@ def _run(request: BuildRequest, on_progress: OnProgress, on_start: Callable[[], 
     )  # fmt: skip
     if ended.nonsense is not None:
         raise taken_over(f"progress was {ended.nonsense}")
-    result = answer_of(Path(request.result), BuildResult)
+    result = answer_of(request.result, BuildResult)
     died = reports.without_verdict(judges, refused=result is not None and result["error"] is not None)
     if died is not None:
         raise _without_result(died, log, timeout_s, _JUDGE)
@@ -309,4 +308,4 @@ def _halved(shapes: ShapeRange) -> ShapeRange:
         return shapes
     most = max(shapes.min[0], shapes.max[0] // 2, 1)
     middle = min(shapes.opt[0], most)
-    return ShapeRange(shapes.min, (middle, *shapes.opt[1:]), (most, *shapes.max[1:]))
+    return ShapeRange(min=shapes.min, opt=(middle, *shapes.opt[1:]), max=(most, *shapes.max[1:]))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence, cast
 
 from ..contract.conversion import Plugin
+from ..contract.values import Value
 from . import plugins as libraries
 from .backend import Log, first, trt
 
 
-@dataclass
-class Loaded:
+class Loaded(Value):
     """An engine, or why it doesn't load. ``log`` and ``runtime`` live as long as it does."""
 
     engine: Optional[trt.ICudaEngine]

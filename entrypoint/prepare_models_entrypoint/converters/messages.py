@@ -80,13 +80,13 @@ def from_builder_log(errors: Sequence[str], warnings: Sequence[str] = ()) -> Con
         known, text = found
         room = next((each for each in warnings if _NO_ROOM.search(each)), None)
         if known.pattern == _NO_IMPLEMENTATION and room is not None:
-            told = " ".join(room.split())
-            return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {told}")
+            reason = " ".join(room.split())
+            return ConvertError("out-of-memory", f"{_NO_MEMORY}. The builder: {text}; {reason}")
         error = ConvertError(known.code, f"{known.cause}. The builder: {text}", hint=known.hint)
         error.of_sizes = known.sizes
         return error
-    told = "; ".join(texts[-3:])
-    why = f"for a reason that is not known here. The builder: {told}" if told else "and gives no reason"
+    last = "; ".join(texts[-3:])
+    why = f"for a reason that is not known here. The builder: {last}" if last else "and gives no reason"
     return ConvertError("build-failed", f"the builder gave up, {why}", hint=_UNKNOWN_HINT)
 
 

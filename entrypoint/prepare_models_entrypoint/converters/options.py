@@ -7,41 +7,25 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..contract.backends import TYPED_SINCE, Version, version_of
 from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.report import WarningInfo
-from ..contract.settings import Setting, Version
+from ..contract.settings import Setting
 from ..errors import ConvertError
 
 Ignored = Tuple[Setting, str]
 _FIRST: Version = (8, 4)
-_ALWAYS: Tuple[Version, Optional[Version], str] = (_FIRST, None, "")
 
-# trtexec's options that not every version has: first version, first version without it, and the source for the first
-# one. Precision flags left with TensorRT 11 (option strings of 10.16 against 11.1). Without a source, the option is
-# documented for 8.6 or 10 and its first version is an assumption; a trtexec without it says so, which is an error with
-# its own code.
-_TRTEXEC: Dict[str, Tuple[Version, Optional[Version], str]] = {
-    "profile": ((8, 6), None, ""),
-    "fp16": (_FIRST, (11, 0), "published commands for 8.x"),
-    "int8": (_FIRST, (11, 0), "published commands for 8.x"),
-    "bf16": ((10, 0), (11, 0), "NvInfer.h: not in 8.6, in 10.0"),
-    "fp8": ((8, 6), (11, 0), "NvInfer.h of 8.6"),
-    "calib": (_FIRST, (11, 0), "published commands for 8.x"),
-    "precisionConstraints": (_FIRST, (11, 0), ""),
-    "stronglyTyped": ((10, 0), None, "NvInfer.h: in 10.0, a no-op in 11"),
-    "builderOptimizationLevel": ((8, 6), None, ""),
-    "maxTactics": ((10, 10), None, "sampleOptions.cpp: not in 10.3, in 10.10"),
-    "maxAuxStreams": ((8, 6), None, ""),
-    "hardwareCompatibilityLevel": ((8, 6), None, "NvInfer.h of 8.6"),
-    "versionCompatible": ((8, 6), None, "NvInfer.h of 8.6"),
-    "excludeLeanRuntime": ((8, 6), None, "NvInfer.h of 8.6"),
-    "stripWeights": ((10, 0), None, ""),
-    "allowWeightStreaming": ((10, 0), None, ""),
-    "plugins": (_FIRST, (10, 0), ""),
-    "staticPlugins": ((8, 6), None, "published commands for 10.x"),
-    "skipInference": ((8, 6), None, "sampleOptions.cpp of 8.6"),
-    "buildOnly": (_FIRST, (10, 0), "sampleOptions.cpp of 8.6 and 10"),
+# trtexec's options that came later, if ``contract/builder.py`` doesn't say it of a setting. ``profile`` is documented
+# for 8.6, and its first version is an assumption; a trtexec without it says so, which is an error with its own code.
+_TRTEXEC: Dict[str, Version] = {
+    "profile": (8, 6),
+    "fp8": (8, 6),  # NvInfer.h of 8.6
+    "bf16": (10, 0),  # NvInfer.h: not in 8.6, in 10.0
+    "maxTactics": (10, 10),  # sampleOptions.cpp: not in 10.3, in 10.10
+    "staticPlugins": (8, 6),  # published commands for 10.x
+    "skipInference": (8, 6),  # sampleOptions.cpp of 8.6
 }
 
 # Builder options that trtexec gets as part of others, or that ``check`` refuses.
@@ -50,15 +34,9 @@ _OTHERWISE_TRTEXEC = ("timing_cache", "int8_remainder", "io_formats", "compute_c
 NO_CODE = "compute-capability-unsupported"
 
 
-def version_of(text: str) -> Version:
-    """Return a version such as 10.3.0 as numbers, ignoring words in it."""
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
 def trtexec_has(option: str, version: Version) -> bool:
     """Return whether the trtexec of this TensorRT version has an option."""
-    since, until, _ = _TRTEXEC.get(option, _ALWAYS)
-    return version >= since and (until is None or version < until)
+    return version >= _TRTEXEC.get(option, _FIRST)
 
 
 def lost_by_trtexec(row: Setting, value: object) -> bool:
@@ -101,7 +79,7 @@ def _ignored(builder: BuilderConfig, backend: str, version: Version, *, has_gpu:
     rtx = backend == "tensorrt_rtx"
     for row, value in builder.chosen():
         option = row.option
-        if row.name == "strongly_typed" and value is False and (rtx or version >= (11,)):
+        if row.name == "strongly_typed" and value is False and (rtx or version >= TYPED_SINCE):
             yield row, "networks are always strongly typed here"
         if rtx and option.rtx:
             yield row, option.rtx

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ..onnx_graph.surroundings import Surroundings
 
 _PLUGIN = r"[Pp]lugin (?:not found|was not found|creator|version)|failed to load \w+ plugin"
-_ASSERTION = r'(?s)^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (?P<told>.*))$'
+_ASSERTION = r'(?s)^(?:Assertion failed: )?(?:.*&& "(?P<quoted>[^"]+)"|[^"]*?: (?P<said>.*))$'
 _TYPES_OF_TENSORRT = (
     "float32", "float64", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool", "int4", "float8e4m3fn",
 )  # fmt: skip
 # The builder's message within the parser's: an error's number and kind, and in brackets what it says and where.
-_API = r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<told>.*?)\.? +In \w[\w:()]* at /"
+_API = r"Error Code \d+: [A-Z][A-Za-z ]+ \((?P<said>.*?)\.? +In \w[\w:()]* at /"
 _SHOWN = 5
 
 
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
     description: str
     number: int = -1
 
-    def told(self) -> str:
+    def text(self) -> str:
         """Return the finding in words."""
         where = f"operator {self.operator or '?'}" if self.operator or self.node else "the model"
         where += f" at node {self.node!r}" if self.node else ""
@@ -106,14 +106,14 @@ def advice(file: Path, nodes: Sequence[str], *, decided: bool = False) -> str:
     refused = found.named(nodes)
     deciding = list(dict.fromkeys(name for node in refused if decided for name in found.deciding(node)))
     before = found.before(refused)
-    told = ""
+    more = ""
     if deciding:
         fixed = ", ".join(f"{json.dumps(name)}: VALUE" for name in deciding)
-        told += f"; or fix what decides it with onnx: {{constants: {{{fixed}}}}}"
+        more += f"; or fix what decides it with onnx: {{constants: {{{fixed}}}}}"
     if before:
-        told += f"; or end the network before it with onnx: {{outputs: {json.dumps(before)}}}, and compute the rest "
-        told += "in the application"
-    return told
+        more += f"; or end the network before it with onnx: {{outputs: {json.dumps(before)}}}, and compute the rest "
+        more += "in the application"
+    return more
 
 
 def _around(file: Path) -> "Optional[Surroundings]":
@@ -184,7 +184,7 @@ def _is_standard(operator: str) -> bool:
 
 
 def _where(finding: Finding) -> str:
-    return f"{finding.operator} at node {finding.node!r}" if finding.operator and finding.node else finding.told()
+    return f"{finding.operator} at node {finding.node!r}" if finding.operator and finding.node else finding.text()
 
 
 def _plain(description: str) -> str:
@@ -193,12 +193,12 @@ def _plain(description: str) -> str:
     text = " ".join(" ".join(lines).split())
     inner = re.search(_API, text)
     if inner:
-        return inner["told"]
+        return inner["said"]
     match = re.match(_ASSERTION, text) if text.startswith("Assertion failed") or '&& "' in text else None
-    text = (match["quoted"] or match["told"] or text) if match else text
+    text = (match["quoted"] or match["said"] or text) if match else text
     return "" if text == "false" or text.startswith("Invalid Node") else text
 
 
 def _listed(findings: Sequence[Finding]) -> str:
     more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
-    return "; ".join(finding.told() for finding in findings[:_SHOWN]) + more
+    return "; ".join(finding.text() for finding in findings[:_SHOWN]) + more

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from ..contract import schema
+from ..contract.backends import chooses_by_flags
 from ..contract.precision import AUTO, Means
 from ..contract.report import Calibration, KeptLayer, ModelReport, PrecisionProof, PrecisionSearch, WarningInfo
+from ..contract.values import Value
 from ..contract.verification import VerifyConfig
 from ..errors import ConvertError
 
@@ -22,8 +25,7 @@ _NAMED = 10
 _ROOM = 1.5  # for errors on other samples, and for the search, which stops before a threshold
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Value):
     """What to do: builder flags to set, graph rewrites in order."""
 
     means: Means
@@ -133,8 +135,7 @@ def sentence(means: Means, *, requested: str, flags: Sequence[str] = ()) -> str:
     return _SENTENCES[means].format(flags=", ".join(flags), requested=requested)
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Value):
     """Evidence of an engine's precision. ``source``: graph or engine.
 
     layers: compute layers by precision. weights: elements of their weights by precision, empty if unknown.
@@ -162,25 +163,20 @@ def prove(
     delivered = "fp32" if requested == "fp32" else None
     if evidence:
         delivered = _delivered(requested, layers, computing or kept, addition, allow_fallback=allow_fallback)
-    return PrecisionProof(
-        requested=requested,
-        delivered=delivered,
-        how=sentence(chosen.means, requested=requested, flags=chosen.flags),
-        source=evidence.source if evidence else None,
-        layers=layers,
-        layers_share=_shares(layers),
-        weights_share=_shares(evidence.weights if evidence else {}),
-        calibration=calibration,
-        means=chosen.means.value,
-        flags=list(chosen.flags),
-        kept=list(kept),
-        kept_harmless=0,
-        measured=None,
-        measured_runs=0,
-        kept_share=None,
-        search=None,
-        choices=[],
-    )
+    return {
+        **schema.empty(PrecisionProof),
+        "requested": requested,
+        "delivered": delivered,
+        "how": sentence(chosen.means, requested=requested, flags=chosen.flags),
+        "calibration": calibration,
+        "means": chosen.means.value,
+        "flags": list(chosen.flags),
+        "kept": list(kept),
+        "source": evidence.source if evidence else None,
+        "layers": layers,
+        "layers_share": _shares(layers),
+        "weights_share": _shares(evidence.weights if evidence else {}),
+    }
 
 
 def reprove(proof: PrecisionProof, evidence: Evidence, *, allow_fallback: bool) -> PrecisionProof:
@@ -313,6 +309,5 @@ def means_of(report: ModelReport) -> Optional[Means]:
     backend = report["runtime"]["backend"] if report["runtime"] else None
     if report["converter"] == "tao-converter":
         return Means.TAO_CONVERTER
-    by_flags = backend is not None and backend["name"] == "tensorrt" and int(backend["version"].split(".")[0]) < 11
-    lowered = report["precision_proof"]["requested"] != "fp32"
-    return Means.FLAGS if by_flags and lowered else None
+    by_flags = backend is not None and chooses_by_flags(backend["name"], backend["version"])
+    return Means.FLAGS if by_flags and report["precision_proof"]["requested"] != "fp32" else None

@@ -8,12 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
+from ..consumers.isaac_ros.releases import DEFAULT, TENSOR_RT, dynamic_axes, release
 from ..contract.codec import ContractError
 from ..contract.deployment import RosConfig
 from ..contract.job import ModelJob
 from ..contract.report import Binding, TensorNames, WarningInfo
 from ..errors import ConvertError
-from .profiles import DYNAMIC
 from .request import Preflight
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ _WEIGHTS_FACTOR = 5.4
 _MEMORY_FILE = Path("/proc/meminfo")
 # The limit of this container, in control groups of version 2 and 1; outside of one it is none, or "max".
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-# What Isaac ROS' TensorRTNode accepts at an output (release 4.5).
-_ISAAC_OUTPUTS = ("float32", "int8", "int32", "int64", "uint8")
 
 
 def findings(network: Network, weights: int, model: ModelJob, work_dir: Path) -> Preflight:
@@ -80,13 +78,14 @@ def check_memory(weights: int, *, available: Optional[int]) -> None:
 def isaac_ros(bindings: Sequence[Binding]) -> List[WarningInfo]:
     """Return what keeps an engine from running in Isaac ROS' TensorRTNode."""
     found: List[WarningInfo] = []
+    types = release(DEFAULT).nodes[TENSOR_RT].output_types
     for binding in bindings:
         what = f"{binding['mode']} {binding['name']!r}"
-        if binding["mode"] == "output" and binding["dtype"] not in _ISAAC_OUTPUTS:
-            message = f"{what} is {binding['dtype']}; Isaac ROS' TensorRTNode takes {', '.join(_ISAAC_OUTPUTS)}"
+        if binding["mode"] == "output" and binding["dtype"] not in types:
+            message = f"{what} is {binding['dtype']}; Isaac ROS' TensorRTNode takes {', '.join(types)}"
             hint = "export the model with fp32 outputs"
             found.append(WarningInfo(code="isaac-ros-output-type", message=message, hint=hint))
-        axes = [axis for axis, size in enumerate(binding["shape"]) if size == DYNAMIC and axis]
+        axes = dynamic_axes(binding)
         if axes:
             message = f"{what} is dynamic on axis {', '.join(map(str, axes))}; TensorRTNode allows axis 0 only"
             hint = "fix the size with onnx: {static_shapes: ...}"

@@ -118,7 +118,7 @@ class _Asked:
         self.axes = [axis for axis, size in enumerate(shape) if size == DYNAMIC]
         self.needed = self.sizes or bool(self.axes)
 
-    def told(self) -> str:
+    def text(self) -> str:
         shape = _text([name or size for name, size in zip(self.names, self.shape)] if self.axes else self.shape)
         return f"{self.name!r} ({'values become sizes, ' if self.sizes else ''}shape {shape or 'scalar'})"
 
@@ -185,8 +185,8 @@ def _missing(asked: Sequence[_Asked]) -> ConvertError:
             f"  with the smallest, best and largest numbers of {', '.join(repr(each.name) for each in sizes)}; where "
             f"they are always the same, write  onnx: {{constants: {{{fixed}}}}}  instead"
         )
-    told = ", ".join(each.told() for each in asked)
-    return ConvertError("inputs-missing", f"the manifest does not say which sizes the inputs have: {told}", hint=line)
+    text = ", ".join(each.text() for each in asked)
+    return ConvertError("inputs-missing", f"the manifest does not say which sizes the inputs have: {text}", hint=line)
 
 
 class _Range(NamedTuple):
@@ -198,7 +198,7 @@ class _Range(NamedTuple):
     mid: int
     high: int
 
-    def told(self) -> str:
+    def text(self) -> str:
         sizes = f"{self.low}" if self.low == self.high else f"{self.low} to {self.high} (opt {self.mid})"
         return f"{sizes} on axis {self.axis} of {self.input!r}"
 
@@ -236,7 +236,7 @@ def _by_name(traits: Mapping[str, Traits], profile: Resolved) -> Dict[str, List[
 
 
 def _contradiction(name: str, ranges: Sequence[_Range]) -> ConvertError:
-    text = ", ".join(each.told() for each in ranges)
+    text = ", ".join(each.text() for each in ranges)
     first = ranges[0]
     size = f"{first.low} to {first.high} with opt {first.mid}" if first.low != first.high else f"{first.low}"
     return ConvertError(
@@ -266,7 +266,7 @@ def _chosen(name: str, traits: Traits, shapes: ProfileShapes) -> Iterator[str]:
     for axis, sizes in enumerate(zip(shapes["min"], shapes["opt"], shapes["max"])):
         known = traits.dimensions[axis] if axis < len(traits.dimensions) else None
         if known or sizes[0] != sizes[2]:
-            yield f"{known or 'size'} {_Range(name, axis, *sizes).told()}"
+            yield f"{known or 'size'} {_Range(name, axis, *sizes).text()}"
 
 
 def anonymous(name: str) -> bool:

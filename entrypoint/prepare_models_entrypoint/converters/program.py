@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 from .. import gpu_turn
@@ -38,7 +37,7 @@ def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progres
     """Run a program in this process's session, so that both end together; its output is logged without the key."""
     turn = gpu_turn.held(request.timing_dir, lambda: progress(gpu_turn.WAITING, 0, 0))
     try:
-        with turn, build_time.told(progress, request.expected_s):
+        with turn, build_time.reported(progress, request.expected_s):
             ended = subprocess.run(
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
             )
@@ -56,7 +55,7 @@ def run(argv: Sequence[str], name: str, request: BuildRequest, progress: Progres
 
 def take_plan(request: BuildRequest, result: BuildResult) -> None:
     """Record the size and the digest of the plan that a program wrote, and the program's peak memory."""
-    plan = Path(request.plan)
+    plan = request.plan
     size = plan.stat().st_size if plan.exists() else 0
     if not size:
         raise ConvertError(
@@ -85,4 +84,4 @@ def cache_of(request: BuildRequest) -> Optional[CalibrationCache]:
     """Return the manifest's calibration cache, or None."""
     if request.cache_file is None:
         return None
-    return calibration_cache.read(Path(request.cache_file), request.model.calibration_cache or "the calibration cache")
+    return calibration_cache.read(request.cache_file, request.model.calibration_cache or "the calibration cache")

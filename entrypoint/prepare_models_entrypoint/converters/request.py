@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
+from pathlib import Path
 from typing import Callable, Dict, List, Optional, Protocol, TypedDict, cast
 
 from ..contract import schema
@@ -12,6 +13,7 @@ from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.report import Binding, Confinement, EngineDetails, ErrorInfo, PrecisionProof, ProfileShapes, WarningInfo
+from ..contract.values import Value
 
 # Phases that a build process reports: it has found nothing to refuse before parsing; the verdict is there; the whole
 # plan is written, so whoever publishes it can flush it to the disk.
@@ -19,8 +21,7 @@ PARSE, JUDGED, SYNC = "parse", "judged", "sync"
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class BuildRequest:
+class BuildRequest(Value):
     """One engine to build.
 
     source: the model file, plain ONNX except for a converter of encrypted ones. plan: the unfinished engine file.
@@ -34,20 +35,20 @@ class BuildRequest:
     """
 
     model: ModelJob
-    source: str
-    plan: str
-    work_dir: str
-    result: str
+    source: Path
+    plan: Path
+    work_dir: Path
+    result: Path
     converter: str = "api"
     program: Optional[str] = None
-    cache_file: Optional[str] = None
-    timing_dir: Optional[str] = None
+    cache_file: Optional[Path] = None
+    timing_dir: Optional[Path] = None
     expected_s: Optional[float] = None
     capability: Optional[str] = None
     key_fd: Optional[int] = None
     check_only: bool = False
-    graph: Optional[str] = None
-    verdict: Optional[str] = None
+    graph: Optional[Path] = None
+    verdict: Optional[Path] = None
     parent: int = field(default_factory=os.getpid)
 
 

@@ -27,7 +27,7 @@ def cache(config: trt.IBuilderConfig, backend: BackendInfo, request: BuildReques
     if request.timing_dir is None or wanted is False or backend["name"] == "tensorrt_rtx":
         yield
         return
-    file = file_for(Path(request.timing_dir), backend["name"], backend["version"])
+    file = file_for(request.timing_dir, backend["name"], backend["version"])
     with contextlib.suppress(OSError):
         config.set_timing_cache(config.create_timing_cache(_read(file)), ignore_mismatch=False)
     yield
@@ -50,7 +50,7 @@ def private(request: BuildRequest, backend: str, version: str) -> Iterator[Optio
     if request.timing_dir is None or request.check_only or request.model.builder.timing_cache is False:
         yield None
         return
-    shared, own = file_for(Path(request.timing_dir), backend, version), Path(request.work_dir) / "timing.cache"
+    shared, own = file_for(request.timing_dir, backend, version), request.work_dir / "timing.cache"
     before = _read(shared)
     if before:
         own.write_bytes(before)

@@ -7,12 +7,14 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import List, Mapping, Optional, Sequence, Tuple
 
+from ..contract.backends import TYPED_SINCE, Version, version_of
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
+from ..contract.files import PathLike
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import ProfileShapes
-from ..contract.settings import Option, Version
+from ..contract.settings import Option
 from ..contract.source import Source
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
@@ -117,9 +119,11 @@ def additions(version: Version, *, layer_info: Optional[str], timing_cache: Opti
     return [*argv, "--skipInference" if trtexec_has("skipInference", version) else "--buildOnly"]
 
 
-def precision_flags(requested: str, version: Version, *, cache: Optional[str], remainder: Optional[str]) -> List[str]:
+def precision_flags(
+    requested: str, version: Version, *, cache: Optional[PathLike], remainder: Optional[str]
+) -> List[str]:
     """Return the precision options, for versions that have them."""
-    if requested == "fp32" or version >= (11,):
+    if requested == "fp32" or version >= TYPED_SINCE:
         return []
     if not trtexec_has(requested, version):
         raise ConvertError(
@@ -140,8 +144,8 @@ def check_model(model: ModelJob, version: Version) -> None:
     lost = [(row.key, value) for row, value in model.builder.chosen() if options.lost_by_trtexec(row, value)]
     unused = [f"builder.{key}: {value}" if isinstance(value, str) else f"builder.{key}" for key, value in lost]
     asked = {
-        "keep_fp32": model.keep_fp32 and version < (11,),
-        "onnx": model.onnx != OnnxConfig() and (version < (11,) or model.precision not in ("fp16", "int8")),
+        "keep_fp32": model.keep_fp32 and version < TYPED_SINCE,
+        "onnx": model.onnx != OnnxConfig() and (version < TYPED_SINCE or model.precision not in ("fp16", "int8")),
         "calibration": model.calibration,
     }
     unused += [name for name, value in asked.items() if value]
@@ -176,11 +180,6 @@ def parse_version(text: str) -> Optional[Version]:
     return parts
 
 
-def shell_line(argv: Sequence[str]) -> str:
-    """Return an argument vector as a shell command line."""
-    return " ".join(shlex.quote(argument) for argument in argv)
-
-
 def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     """Return the trtexec command line for what the Python API did, or None if trtexec has no such options.
 
@@ -191,7 +190,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     """
     backend = result["backend"]
     is_rtx = backend is not None and backend["name"] == "tensorrt_rtx"
-    version = NEWEST if backend is None or is_rtx else options.version_of(backend["version"])
+    version = NEWEST if backend is None or is_rtx else version_of(backend["version"])
     proof, lost = result["precision_proof"], any(options.lost_by_trtexec(*each) for each in model.builder.chosen())
     # Flags for the builder flags that were used; a rewritten graph contains its types.
     by_flags = [f"--{name.lower()}" for name in proof["flags"]] if proof else []
@@ -213,7 +212,7 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     )
     if by_flags and model.builder.profiling_verbosity is None:
         argv.append("--profilingVerbosity=detailed")  # as with the API, so that the engine reports its precision
-    return shell_line([*argv, *additions(version, layer_info=None, timing_cache=None)])
+    return shlex.join([*argv, *additions(version, layer_info=None, timing_cache=None)])
 
 
 def graph_name(model: ModelJob, result: BuildResult) -> str:

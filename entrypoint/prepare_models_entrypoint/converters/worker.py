@@ -47,7 +47,7 @@ def serve(request: BuildRequest, events_fd: int) -> int:
     show_as("prepare-build")
     go_first()
     result = empty_result()
-    result["confinement"] = confine(_reach(request), private=Path(request.work_dir))
+    result["confinement"] = confine(_reach(request), private=request.work_dir)
     with os.fdopen(events_fd, "wb", 0) as events:
         result["error"] = outcome(lambda: _convert(request, result, Progress(events)), "convert")
     pass_on(request.result, json.dumps(result).encode("utf-8"))
@@ -59,7 +59,7 @@ def judge(request: BuildRequest, events_fd: int) -> int:
     die_with_parent(request.parent)
     show_as("prepare-judge")
     go_first()
-    source, private = Path(request.source), Path(request.work_dir)
+    source, private = request.source, request.work_dir
     confine(reach.of(work_dir=private, source=source), private=private)
     verdict = Verdict(error=outcome(lambda: well_formed.check(source), "convert"))
     pass_on(str(request.verdict), json.dumps(verdict).encode("utf-8"))
@@ -81,14 +81,13 @@ def _reach(request: BuildRequest) -> Optional[Reach]:
     kept = request.model.builder.timing_cache is not False or reach.has_cuda()
     timings = request.timing_dir if kept and not request.check_only else None
     if timings is not None:
-        Path(timings).mkdir(parents=True, exist_ok=True)
-    graphs = Path(request.graph).parent if request.graph else None
+        timings.mkdir(parents=True, exist_ok=True)
     return reach.of(
-        work_dir=Path(request.work_dir),
-        source=Path(request.source),
+        work_dir=request.work_dir,
+        source=request.source,
         model=request.model,
         read=[request.cache_file, *converters.find().programs.values()],  # their digests name timing caches
-        write=[request.plan, timings, str(graphs) if graphs else None],
+        write=[request.plan, timings, request.graph and request.graph.parent],
         program=request.program,
     )
 
@@ -123,7 +122,7 @@ def _convert(request: BuildRequest, result: BuildResult, progress: Progress) -> 
     if request.model.verify is not None and request.key_fd is None:
         from ..verify import needs
 
-        needs.check(request.model, Path(request.source))
+        needs.check(request.model, request.source)
     load_converter(request.converter).convert(request, result, progress)
 
 
@@ -146,7 +145,7 @@ class Reports:
         if phase["phase"] != JUDGED:
             self._on_progress(phase)
         if self._verdict is not None and phase["phase"] in (JUDGED, PARSE) and self._seen.issuperset((JUDGED, PARSE)):
-            verdict = answer_of(Path(self._verdict), Verdict)
+            verdict = answer_of(self._verdict, Verdict)
             if verdict is None:
                 raise taken_over("verdict can't be read")
             if verdict["error"] is not None:

@@ -90,7 +90,7 @@ class _Many:
         if self._output is not None:
             self._output.mkdir(parents=True, exist_ok=True)
             tidy(self._output, self._store)
-        items = [item for source, sha256 in self._job.sources for item in self._items(Source.of(source), sha256)]
+        items = [item for each in self._job.sources for item in self._items(Source.of(each.source), each.sha256)]
         if self._output is not None:
             items = self._without_clashes(items)
         if not self._job.offline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence
 
@@ -15,6 +14,7 @@ from ..contract.identity import target
 from ..contract.job import ModelJob
 from ..contract.launch import command
 from ..contract.report import Binding, EngineDetails, WarningInfo
+from ..contract.values import Value
 from ..converters import layer_info
 from ..converters.precision import Evidence
 from ..errors import InspectError
@@ -25,8 +25,7 @@ from .header import Header, read_header
 _TIMEOUT_S = 300.0
 
 
-@dataclass(frozen=True)
-class Inspected:
+class Inspected(Value):
     """Header and bindings of an engine. ``peak_rss_bytes`` is set if a separate process loaded the engine.
 
     ``evidence``: precision of the engine's layers, if it was loaded and contains that information.

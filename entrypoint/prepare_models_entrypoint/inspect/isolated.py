@@ -34,11 +34,11 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
     """
     what = file.name
     with tempfile.TemporaryDirectory(prefix="prepare-models-inspect-") as private:
-        told, log = Path(private) / "answer.json", Path(private) / "log"
+        answer, log = Path(private) / "answer.json", Path(private) / "log"
         parent = os.getpid()
 
         def tell(document: Document) -> None:
-            pass_on(told, json.dumps(document).encode("utf-8"))
+            pass_on(answer, json.dumps(document).encode("utf-8"))
 
         def work(events_fd: int) -> int:
             os.close(events_fd)
@@ -58,7 +58,7 @@ def read_apart(read: Callable[[Tell], None], file: Path, *, timeout_s: float = T
             return 0
 
         ended = supervise_fork(work, log=log, on_line=lambda _: None, timeout_s=timeout_s)
-        document = answer_of(told, Document)
+        document = answer_of(answer, Document)
         if ended.exit_code == 0 and document is not None:
             return document
         said = tail(log, 1)

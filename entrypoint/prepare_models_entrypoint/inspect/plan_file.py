@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional, TypedDict
+from typing import Dict, List, Optional
 
 from ..contract import report, runtime
-from ..contract.backends import PRODUCTS, loader, loads_compatible_alone
+from ..contract.backends import PRODUCTS, loader, loads_compatible_alone, version_of
 from ..contract.environment import BackendInfo, RuntimeInfo
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ModelReport, ProfileShapes
@@ -75,32 +75,33 @@ def _profiles(io: List[Binding]) -> List[Dict[str, ProfileShapes]]:
     return [{binding["name"]: binding["profiles"][index] for binding in inputs} for index in range(count)]
 
 
-class RunsHere(TypedDict):
-    """``runs_here``: True, False, or None if this machine can't tell. ``told``: the reason, in a sentence."""
-
-    runs_here: Optional[bool]
-    told: str
-
-
-def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> RunsHere:
+def judge(header: Header, record: Optional[ModelReport], runtime: RuntimeInfo) -> Document:
     """Compare what an engine was built by and for with this machine, before it is loaded.
 
     ``record``: the report that was written with it, if there is one.
+
+    Returns:
+        ``runs_here``: True, False, or None if this machine can't tell. ``told``: the reason, in a sentence.
     """
     module = loader(runtime, header["format"])
     text = f"{_built(header, record)}; {_here(runtime, module or runtime['backend'])}"
+    return {"runs_here": _runs(header, record, runtime, module), "told": text}
+
+
+def _runs(
+    header: Header, record: Optional[ModelReport], runtime: RuntimeInfo, module: Optional[BackendInfo]
+) -> Optional[bool]:
     if runtime["gpu"] is None or not (module or runtime["backend"]):
-        return RunsHere(runs_here=None, told=text)
-    if module is None or (loads_compatible_alone(module["name"]) and _compatible(record) is False):
-        return RunsHere(runs_here=False, told=text)
+        return None
+    if module is None:
+        return False
+    compatible = _compatible(record) if loads_compatible_alone(module["name"]) else True
     wanted, found = _target(header, record), runtime["gpu"]["compute_capability"]
-    later = bool(header.get("and_later")) and _number(found) > max(map(_number, wanted or [found]))
-    if wanted is not None and not (found in wanted or later):
-        return RunsHere(runs_here=False, told=text)
-    if loads_compatible_alone(module["name"]) and not _compatible(record):
-        return RunsHere(runs_here=None, told=text)
+    later = bool(header.get("and_later")) and version_of(found) > max(map(version_of, wanted or [found]))
+    if compatible is False or (wanted is not None and not (found in wanted or later)):
+        return False
     built, own = (tuple(version.split("."))[:3] for version in (header["version"], module["version"]))
-    return RunsHere(runs_here=True if built == own else None, told=text)  # others load a version-compatible engine
+    return True if compatible and built == own else None  # others load a version-compatible engine
 
 
 def _built(header: Header, record: Optional[ModelReport]) -> str:
@@ -140,7 +141,3 @@ def _target(header: Header, record: Optional[ModelReport]) -> "Optional[list[str
     built_in = record["runtime"] if record is not None else None
     gpu = built_in["gpu"] if built_in is not None else None
     return [gpu["compute_capability"]] if gpu else None
-
-
-def _number(capability: str) -> "tuple[int, ...]":
-    return tuple(int(part) for part in capability.split(".") if part.isdigit())

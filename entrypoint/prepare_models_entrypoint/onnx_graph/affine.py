@@ -5,19 +5,20 @@ Batch normalization that can't be folded is brought to parameters of a harmless 
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Dict, Iterator, Mapping, Optional, Tuple
+from typing import Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from . import types, weights
+from . import types, walk, weights
+from .layers import channel_axis
 from .names import Names
 from .prepare import drop_unread
 from .types import Scope
-from .walk import graphs
+from .walk import attributes
 from .weights import Array
 
+_LAYERS = ("Conv", "ConvTranspose", "Gemm")
 _STEPS = ("Add", "Sub", "Mul", "Div")
 _MOST = 64.0  # what a step may multiply by, or its inverse: folded weights should fit where the plain ones do
 
@@ -32,9 +33,7 @@ def fold(model: ModelProto) -> int:
     Args:
         model: as ``prepare`` returns it.
     """
-    readers = Counter(name for graph in graphs(model.graph) for node in graph.node for name in node.input)
-    readers.update(value.name for graph in graphs(model.graph) for value in graph.output)
-    folder = _Folder(Names(model), readers)
+    folder = _Folder(Names(model), walk.readers(model))
     folder.graph(types.of(model))
     drop_unread(model)
     return folder.count
@@ -76,7 +75,7 @@ class _Folder:
         """Point the convolution to new weights and bias, and let it write what the step behind it wrote."""
         factor, offset = step
         kernel = _values(scope, conv.input[1])
-        shape = [-1 if axis == _channel_axis(conv) else 1 for axis in range(kernel.ndim)]
+        shape = [-1 if axis == channel_axis(conv, 1, kernel.ndim) else 1 for axis in range(kernel.ndim)]
         bias = _values(scope, conv.input[2]).reshape(-1).astype(np.float64) if _has_bias(conv) else 0.0
         wanted = {"bias": (bias * factor + offset).astype(np.float32)}
         if (factor != 1).any():
@@ -111,8 +110,7 @@ class _Folder:
 def _is_normalization(node: NodeProto, scope: Scope) -> bool:
     if node.op_type != "BatchNormalization" or len([name for name in node.output if name]) != 1:
         return False
-    learns = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
-    return not learns and all(_is_float(scope, name) for name in node.input[1:])
+    return not attributes(node).get("training_mode") and all(_is_float(scope, name) for name in node.input[1:])
 
 
 def _takes(conv: NodeProto, scope: Scope) -> bool:
@@ -121,20 +119,13 @@ def _takes(conv: NodeProto, scope: Scope) -> bool:
     Those of a grouped transposed convolution have no axis of output channels, and a Gemm may add another bias to each
     row.
     """
-    if _channel_axis(conv) is None or not all(_is_float(scope, name) for name in conv.input[1:] if name):
+    if conv.op_type not in _LAYERS or not all(_is_float(scope, name) for name in conv.input[1:] if name):
         return False
     if conv.op_type == "Gemm":
         tensor = scope.constant(conv.input[2]) if _has_bias(conv) else None
-        bias = list(tensor.dims) if tensor is not None else []
-        return all(_attribute(conv, name, 1) == 1 for name in ("alpha", "beta")) and not (bias[:-1] and bias[0] != 1)
-    return conv.op_type != "ConvTranspose" or _attribute(conv, "group", 1) == 1
-
-
-def _channel_axis(conv: NodeProto) -> Optional[int]:
-    """Return the axis of a layer's weights that its output channels have; None if it isn't known to have one."""
-    if conv.op_type == "Gemm":
-        return 0 if _attribute(conv, "transB", 0) else 1
-    return {"Conv": 0, "ConvTranspose": 1}.get(conv.op_type)
+        bias, given = list(tensor.dims) if tensor is not None else [], attributes(conv)
+        return given.get("alpha", 1) == given.get("beta", 1) == 1 and not (bias[:-1] and bias[0] != 1)
+    return channel_axis(conv, 1, 0) is not None
 
 
 def _has_bias(conv: NodeProto) -> bool:
@@ -172,7 +163,7 @@ def _step(node: NodeProto, made: str, conv: NodeProto, scope: Scope) -> Optional
 def _by_channel(values: Array, conv: NodeProto, scope: Scope) -> Optional[Array]:
     """Return a value for each channel, as float64; None where a constant has others along other axes."""
     kernel = _values(scope, conv.input[1])
-    channels = kernel.shape[_channel_axis(conv) or 0]
+    channels = kernel.shape[channel_axis(conv, 1, kernel.ndim) or 0]
     if values.ndim > kernel.ndim or values.size not in (1, channels):
         return None
     along = (*(1 for _ in range(kernel.ndim - values.ndim)), *values.shape)[1]
@@ -183,10 +174,5 @@ def _by_channel(values: Array, conv: NodeProto, scope: Scope) -> Optional[Array]
 def _of_normalization(norm: NodeProto, scope: Scope) -> Tuple[Array, Array]:
     """Return what a normalization multiplies by and adds, as float64."""
     gain, offset, mean, variance = (_values(scope, name).astype(np.float64) for name in norm.input[1:5])
-    factor = gain / np.sqrt(variance + _attribute(norm, "epsilon", 1e-5))
+    factor = gain / np.sqrt(variance + attributes(norm).get("epsilon", 1e-5))
     return factor, offset - mean * factor
-
-
-def _attribute(node: NodeProto, name: str, default: float) -> float:
-    found: Dict[str, float] = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    return float(found.get(name, default))

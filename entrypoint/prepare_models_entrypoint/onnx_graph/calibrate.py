@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence
+from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from onnx import ModelProto, helper
@@ -23,14 +22,13 @@ from ..verify.judging import judge
 from . import affine, calibration_cache, graph, harm, sample_files, weight_chains
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
+from .lockstep import Observed
 from .sample_files import Feed, Input
-from .segments import Segments
+from .segments import Values
 
 Progress = Callable[[str, int, int], None]
 
 _ALGORITHMS = {"minmax": "MinMaxCalibration", "entropy": "EntropyCalibration2", "percentile": "MinMaxCalibration"}
-_SEGMENT_BYTES = 256 << 20
-_FIRST, _MOST = 16, 512  # nodes of a segment
 # Batches on which outputs are judged: more if a run is quick, as small outputs reveal little.
 _FEWEST_JUDGED, _MOST_JUDGED, _JUDGED_VALUES = 6, 12, 6e8
 _APART = 3  # each of so many judges what the others settled, where there are enough
@@ -62,7 +60,7 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
     affine.fold(model)
     measured = _Measured(model, CALIBRATION_METHODS[1:] if config.method == AUTO else (config.method,))
     try:
-        measured.run(
+        measured.measure(
             sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), len(paths)
         )
         scales = measured.scales()
@@ -84,10 +82,9 @@ def _searched(
     config = job.judged or VerifyConfig()
     judges = judge(config, "int8", near=_NEAR), judge(config, "int8")
     tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
-    kept = {node.name for node in graph.nodes(measured.model) if _matches(node.name, job.kept_patterns)}
     return harm.search(
         measured.model, scales, measured.samples(), lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
-        keep=kept, tolerable=tolerable,
+        keep=graph.asked_in_fp32(measured.model, job.kept_patterns).keys(), tolerable=tolerable,
     )  # fmt: skip
 
 
@@ -106,10 +103,6 @@ def _check_share(found: harm.Harm, *, allow_fallback: bool) -> None:
         hint="use precision: fp16 or auto, or set wider thresholds under verify: if such outputs will do"
         + (", or allow_fallback: true if so little int8 will" if served else ""),
     )
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def inputs_of(model: ModelProto, job: ModelJob) -> List[Input]:
@@ -135,27 +128,27 @@ def _is_writable(name: str) -> bool:
     return name == name.strip() and len(name.splitlines()) == 1
 
 
-class _Measured:
+class _Measured(Observed):
     """Ranges of a model's float tensors.
 
-    values: how many values a run computes. sizes: elements of each tensor in a run.
+    values: how many values a run computes. shapes: of each tensor in a run.
     """
 
     def __init__(self, model: ModelProto, methods: Sequence[str]) -> None:
+        super().__init__(model)
         self.model, self.methods = model, methods
         self.values = 0.0
-        self.sizes: Dict[str, int] = {}
+        self.shapes: Dict[str, Tuple[int, ...]] = {}
         self._picked: List[Feed] = []
         self._ranges: Dict[str, Range] = {}
 
-    def run(self, feeds: Iterator[Feed], done: Callable[[int], None], files: int) -> None:
+    def measure(self, feeds: Iterator[Feed], done: Callable[[int], None], files: int) -> None:
         """Run the samples, ``files`` in total, and keep some spread over all of them."""
-        runner, count = _Observed(self.model), 0
+        count = 0
         for feed in feeds:
             done(count)
             self.values = 0.0
-            self._take(feed)
-            runner.run(feed, self._take)
+            self.run(feed)
             wanted = max(_FEWEST_JUDGED, min(_MOST_JUDGED, int(_JUDGED_VALUES / max(1.0, self.values))))
             if count * wanted >= len(self._picked) * files:
                 self._picked.append(feed)
@@ -166,16 +159,17 @@ class _Measured:
         every = range(len(self._picked))
         judged = [self._picked[i] for i in every if i % _APART == _APART - 1]
         search = [self._picked[i] for i in every if i % _APART != _APART - 1]
-        return harm.Samples(search, judged, self.values, self.sizes)
+        return harm.Samples(search, judged, self.values, self.shapes)
 
-    def _take(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
+    def take(self, found: Values) -> None:
+        """See ``Observed``."""
+        for name, value in found.items():
             if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size:
                 if name not in self._ranges:
                     self._ranges[name] = Range(counted=any(method != "minmax" for method in self.methods))
                 self._ranges[name].take(value)
                 self.values += value.size
-                self.sizes[name] = value.size
+                self.shapes[name] = value.shape
 
     def scales(self) -> Dict[str, harm.Scales]:
         """Return the scales of each method."""
@@ -185,25 +179,6 @@ class _Measured:
             method: harm.Scales({name: amax(seen, method) / 127 for name, seen in ranges.items()}, without)
             for method in self.methods
         }
-
-
-class _Observed:
-    """A model whose tensors are yielded as they are computed, only as many at a time as should be in memory."""
-
-    def __init__(self, model: ModelProto) -> None:
-        self._segments = Segments(model)
-        self._ends: List[int] = []
-
-    def run(self, feed: Feed, take: Callable[[Dict[str, Any]], None]) -> None:
-        values, start, index, step = dict(feed), 0, 0, _FIRST
-        while start < len(self._segments.nodes):
-            if index == len(self._ends):
-                self._ends.append(self._segments.end(start, start + step))
-            found = self._segments.advance(values, start, self._ends[index], observed=True)
-            take(found)
-            size = sum(value.nbytes for value in found.values() if isinstance(value, np.ndarray))
-            step = max(1, min(_MOST, 2 * step, int(step * _SEGMENT_BYTES / max(1, size))))
-            start, index = self._ends[index], index + 1
 
 
 def _all_zero(images: str) -> ConvertError:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Dict, Optional
+from typing import Dict, Mapping, Optional, Sequence
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..third_party import ThirdPartyError, third_party
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.generic]
+from .weights import Array
 
 _LARGEST = 1 << 14  # elements: anything larger is a weight, not a size, switch or window
 _DEEPEST = 40
@@ -54,7 +50,14 @@ class Constants:
             return None
         values = {given: self._value(given, depth - 1) for given in node.input if given}
         feeds = {given: value for given, value in values.items() if value is not None}
-        return _run(node, name, feeds, self._model) if len(feeds) == len(values) else None
+        if len(feeds) < len(values):
+            return None
+        try:
+            with third_party():
+                value = evaluated([node], feeds, name, self._model)
+        except ThirdPartyError:
+            return None
+        return value if value.size <= _LARGEST else None
 
 
 def _array(tensor: TensorProto) -> Optional[Array]:
@@ -68,19 +71,14 @@ def _is_pure(node: NodeProto) -> bool:
     return not node.domain and not has_body and not node.op_type.startswith(("Random", "Sequence"))
 
 
-def _run(node: NodeProto, name: str, feeds: Dict[str, Array], model: ModelProto) -> Optional[Array]:
-    inputs = [helper.make_tensor_value_info(given, _type(value), value.shape) for given, value in feeds.items()]
-    graph = helper.make_graph([node], "one", inputs, [helper.make_empty_tensor_value_info(name)])
+def evaluated(nodes: Sequence[NodeProto], feeds: Mapping[str, Array], name: str, model: ModelProto) -> Array:
+    """Return the tensor ``name``, which some nodes of a model compute from the values in ``feeds``, by name."""
+    inputs = [
+        helper.make_tensor_value_info(given, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for given, value in feeds.items()
+    ]
+    graph = helper.make_graph(nodes, "some", inputs, [helper.make_empty_tensor_value_info(name)])
     ir = min(model.ir_version or _NEWEST_IR, _NEWEST_IR)
-    one = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=ir)
-    try:
-        with third_party():
-            (result,) = ReferenceEvaluator(one).run([name], feeds)
-    except ThirdPartyError:
-        return None
-    value = np.asarray(result)
-    return value if value.size <= _LARGEST else None
-
-
-def _type(value: Array) -> int:
-    return int(helper.np_dtype_to_tensor_dtype(value.dtype))
+    some = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=ir)
+    (result,) = ReferenceEvaluator(some).run([name], dict(feeds))
+    return np.asarray(result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, FrozenSet, List, Mapping, Sequence, Set
+from typing import List, Mapping, Sequence, Set
 
 from onnx import TensorProto
 
@@ -32,9 +32,9 @@ class KeptNode:
 
 @dataclass
 class Decision:
-    """narrowed: type variables that become narrow, by node. bounds: as in hazards. suspects: as in precautions."""
+    """narrowed: names of the nodes that become narrow. bounds: as in hazards. suspects: as in precautions."""
 
-    narrowed: Dict[str, FrozenSet[str]] = field(default_factory=dict)
+    narrowed: Set[str] = field(default_factory=set)
     kept: List[KeptNode] = field(default_factory=list)
     bounds: Mapping["tuple[str, int]", bool] = field(default_factory=dict)
     suspects: Mapping[str, str] = field(default_factory=dict)
@@ -56,14 +56,14 @@ def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], sa
         if harmless or not site.variables:
             if harmless:
                 decision.kept.append(KeptNode(node.name, node.op_type, harmless, harmless=True))
-            flow.note(site, frozenset())
+            flow.note(site, narrowed=False)
             continue
         if node.name in reasons:
             decision.kept.append(KeptNode(node.name, node.op_type, reasons[node.name], harmless=False))
-        narrowed = frozenset() if node.name in reasons or flow.follows_full(site) else site.variables
+        narrowed = node.name not in reasons and not flow.follows_full(site)
         if narrowed:
-            decision.narrowed[node.name] = narrowed
-        flow.note(site, narrowed)
+            decision.narrowed.add(node.name)
+        flow.note(site, narrowed=narrowed)
     return decision
 
 
@@ -98,12 +98,11 @@ class _Flow:
             _key(site.scope, site.node.input[index]) in self.narrow for index in site.floats() if site.narrows(index)
         )
 
-    def note(self, site: Site, narrowed: FrozenSet[str]) -> None:
+    def note(self, site: Site, *, narrowed: bool) -> None:
         """Record what a node outputs."""
         static, whole = self._is_static(site), self._is_whole(site)
         for index, name in enumerate(site.node.output):
-            formal = site.signature.output(index) if site.signature is not None else None
-            if formal is not None and formal.variable in narrowed and site.scope.get(name) == TensorProto.FLOAT:
+            if narrowed and site.makes_narrow(index):
                 self.narrow.add((id(site.scope), name))
             if static:
                 self.static.add((id(site.scope), name))
@@ -143,6 +142,4 @@ class _Flow:
 
 def _key(scope: Scope, name: str) -> "tuple[int, str]":
     """Return a tensor's name with the graph that it belongs to."""
-    while name not in scope.kinds and scope.outer is not None:
-        scope = scope.outer
-    return id(scope), name
+    return id(scope.home(name)), name

@@ -8,7 +8,7 @@ from onnx import ModelProto
 from ..contract.conversion import OnnxConfig
 from ..errors import ConvertError, missing
 from . import graph, model_file
-from .walk import bodies, graphs
+from .walk import reads
 
 
 def apply(model: ModelProto, changes: OnnxConfig) -> ModelProto:
@@ -71,9 +71,7 @@ def _drop_dead_nodes(model: ModelProto, outputs: "tuple[str, ...]") -> None:
     for node in reversed(model.graph.node):
         if needed & set(node.output):
             kept.append(node)
-            needed |= set(node.input)
-            for body in bodies(node):
-                needed |= {name for inner in graphs(body) for n in inner.node for name in n.input}
+            needed.update(reads(node))
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
 

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Optional, Sequence
 
 from ..contract.files import pass_on
 from ..contract.job import ModelJob
@@ -34,8 +34,7 @@ def check(source: Path, rewritten: Path, job: ModelJob, work_dir: Path) -> Optio
     """
     if not available():
         return "onnxruntime is not installed"
-    shapes, values = _shapes(job), {**_values(job), **job.onnx.constants}
-    answer = run("compare", work_dir, source=str(source), rewritten=str(rewritten), shapes=shapes, values=values)
+    answer = run("compare", work_dir, source=str(source), rewritten=str(rewritten), **_fixed(job))
     wrong = {name: apart for name, apart in answer["outputs"].items() if isinstance(apart, str) or apart > _LARGEST}
     if wrong:
         text = "; ".join(f"{name}: {_described(apart)}" for name, apart in wrong.items())
@@ -51,8 +50,7 @@ def runs(source: Path, job: ModelJob, work_dir: Path) -> Optional[str]:
     """Return why ONNX Runtime can't run a model with the manifest's sizes; None if it can, or isn't installed."""
     if not available():
         return None
-    values = {**_values(job), **job.onnx.constants}
-    return run("run", work_dir, source=str(source), shapes=_shapes(job), values=values)["why_not"]
+    return run("run", work_dir, source=str(source), **_fixed(job))["why_not"]
 
 
 def run(task: str, work_dir: Path, **arguments: object) -> Answer:
@@ -72,18 +70,12 @@ def run(task: str, work_dir: Path, **arguments: object) -> Answer:
     return answer
 
 
-def _shapes(job: ModelJob) -> Dict[str, List[int]]:
+def _fixed(job: ModelJob) -> Dict[str, Dict[str, Sequence[float]]]:
+    """Return the shapes and values of inputs that the manifest fixes, as in a ``Request``."""
     profile = job.inputs or (job.profiles[0] if job.profiles else {})
-    shapes: Mapping[str, Sequence[int]] = {
-        **{name: one.opt for name, one in profile.items() if not one.values},
-        **job.onnx.static_shapes,
-    }
-    return {name: list(dims) for name, dims in shapes.items()}
-
-
-def _values(job: ModelJob) -> Dict[str, List[int]]:
-    profile = job.inputs or (job.profiles[0] if job.profiles else {})
-    return {name: list(one.opt) for name, one in profile.items() if one.values}
+    shapes = {name: one.opt for name, one in profile.items() if not one.values}
+    values = {name: one.opt for name, one in profile.items() if one.values}
+    return {"shapes": {**shapes, **job.onnx.static_shapes}, "values": {**values, **job.onnx.constants}}
 
 
 def _described(apart: Distance) -> str:

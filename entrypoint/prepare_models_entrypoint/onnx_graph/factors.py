@@ -11,6 +11,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from .names import Names
+from .walk import attributes
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -40,8 +41,7 @@ def _shape(node: NodeProto, constants: Dict[str, TensorProto]) -> Optional[Tuple
     weights = constants.get(node.input[1])
     if weights is None or weights.data_type != TensorProto.FLOAT or len(weights.dims) < 3:
         return None
-    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    channels = weights.dims[0] if node.op_type == "Conv" else weights.dims[1] * groups
+    channels = weights.dims[0] if node.op_type == "Conv" else weights.dims[1] * attributes(node).get("group", 1)
     return (1, channels, *(1 for _ in weights.dims[2:]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, defs, inliner
 
@@ -10,7 +10,7 @@ from ..errors import ConvertError
 from ..third_party import ThirdPartyError, third_party
 from . import graph
 from .schemas import STANDARD, opsets
-from .walk import bodies
+from .walk import within
 
 _Key = Tuple[str, str, str]
 
@@ -43,7 +43,7 @@ def inline(model: ModelProto) -> ModelProto:
 
 def _check_ends(model: ModelProto) -> None:
     """Refuse functions that call themselves or each other in a circle, on which older inliners crash."""
-    calls = {_key(each): {_key(node) for node in _within(each.node)} for each in model.functions}
+    calls = {_key(each): {_key(node) for node in _within(each)} for each in model.functions}
     while calls:
         ending = [key for key, called in calls.items() if not called & set(calls)]
         if not ending:
@@ -70,7 +70,7 @@ def _adopt_version(model: ModelProto) -> None:
 
 
 def _same(function: FunctionProto, version: int, other: int) -> bool:
-    used = {node.op_type for node in _within(function.node) if node.domain in STANDARD}
+    used = {node.op_type for node in _within(function) if node.domain in STANDARD}
     return all(
         defs.has(name, version, "")
         and defs.has(name, other, "")
@@ -82,14 +82,12 @@ def _same(function: FunctionProto, version: int, other: int) -> bool:
 def _called(model: ModelProto) -> Iterator[NodeProto]:
     yield from graph.nodes(model)
     for function in model.functions:
-        yield from _within(function.node)
+        yield from _within(function)
 
 
-def _within(nodes: "Iterable[NodeProto]") -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for body in bodies(node):
-            yield from _within(body.node)
+def _within(function: FunctionProto) -> Iterator[NodeProto]:
+    for node in function.node:
+        yield from within(node)
 
 
 def _key(item: "NodeProto | FunctionProto") -> _Key:

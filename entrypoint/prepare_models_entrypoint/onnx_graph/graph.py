@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List
+import fnmatch
+from typing import Dict, Iterator, List, Sequence
 
 from onnx import ModelProto, NodeProto
 
@@ -28,6 +29,16 @@ def tensor_names(model: ModelProto) -> List[str]:
     """Return the names of all inputs and node outputs."""
     names = [name for node in nodes(model) for name in node.output if name]
     return names + [value.name for graph in graphs(model.graph) for value in graph.input]
+
+
+def asked_in_fp32(model: ModelProto, patterns: Sequence[str]) -> Dict[str, str]:
+    """Return the nodes that the manifest keeps in fp32 by ``patterns`` of names, with the reasons."""
+    found = {}
+    for node in nodes(model):
+        pattern = next((each for each in patterns if fnmatch.fnmatchcase(node.name, each)), None)
+        if pattern is not None:
+            found[node.name] = f"keep_fp32: {pattern}"
+    return found
 
 
 def opset(model: ModelProto) -> int:

@@ -15,8 +15,7 @@ from typing import AbstractSet, Any, Callable, Dict, FrozenSet, List, Mapping, N
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from . import bisection, graph, quantize, saturation, states, types
-from .layers import Finder, Layer
+from . import bisection, graph, layers, macs, quantize, saturation, states, types
 from .segments import Segments, Values
 
 # Limit of values that all runs compute in total, about. Activations that are tried alone take two thirds at most; once
@@ -53,13 +52,13 @@ class Scales:
 class Samples:
     """Samples on which a search decides, and others on which its result is judged.
 
-    values: how many values one run of the model computes. sizes: elements of each float tensor on a sample.
+    values: how many values one run of the model computes. shapes: of each float tensor on a sample.
     """
 
     search: Feeds
     judged: Feeds
     values: float
-    sizes: Mapping[str, int]
+    shapes: Mapping[str, Tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class _Search:
         names = self._chosen.names
         if not names or self._holds_all(()):
             return method, {}
-        alone, costs = self._alone(), self._chosen.costs(self._samples.sizes)
+        alone, costs = self._alone(), self._chosen.costs(self._samples.shapes)
         left_out = self._fewest(alone, sorted(names, key=lambda name: -(alone[name] ** 2) / costs[name]))
         by_harm = sorted(names, key=lambda name: -alone[name])
         if len(left_out) > _MANY * len(names) and self._runs.left():
@@ -271,7 +270,7 @@ class _Variants:
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
-        self._layers = list(Finder(types.of(model), keep).layers.values())
+        self._layers = list(layers.of(types.of(model), keep).values())
         self.readers: Dict[str, List[str]] = {}
         for layer in self._layers:
             for name in layer.activations():
@@ -297,25 +296,13 @@ class _Variants:
             self._runs.add()
         return found
 
-    def costs(self, sizes: Mapping[str, int]) -> Dict[str, float]:
+    def costs(self, shapes: Mapping[str, Tuple[int, ...]]) -> Dict[str, float]:
         """Return the cost of leaving out each activation: its share of layers plus its share of multiplications."""
         found = dict.fromkeys(self.names, 1.0 / max(1, len(self.names)))
-        work = [(layer, _multiplications(layer, sizes)) for layer in self._layers]
-        total = sum(size for _, size in work) or 1
-        for layer, size in work:
+        sizes = macs.of_layers(self._model, shapes)
+        total = sum(sizes.get(layer.node.name, 0) for layer in self._layers) or 1
+        for layer in self._layers:
             for name in layer.activations():
                 if name in found:
-                    found[name] += size / total
+                    found[name] += sizes.get(layer.node.name, 0) / total
         return found
-
-
-def _multiplications(layer: Layer, sizes: Mapping[str, int]) -> int:
-    """Return the number of multiplications of a layer per sample; 0 if unknown."""
-    if layer.stored is None:
-        return 0
-    dims, axis = list(layer.stored.tensor.dims), layer.stored.axis
-    elements = int(np.prod(dims, dtype=np.int64))
-    if layer.node.op_type == "ConvTranspose":
-        return int(sizes.get(layer.activations()[0], 0) * elements // max(1, dims[0]))
-    channels = dims[axis] if axis is not None else dims[-1]
-    return int(sizes.get(layer.node.output[0], 0) * elements // max(1, channels))

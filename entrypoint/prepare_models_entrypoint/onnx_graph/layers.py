@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import AbstractSet, Dict, List, NamedTuple, Optional, Tuple
+from collections import Counter
+from dataclasses import dataclass
+from typing import Container, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from . import schemas, weights
 from .types import Scope
+from .walk import attributes
 
 MATRIX = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -41,39 +43,28 @@ class Layer:
         return [self.node.input[position] for position in self.read]
 
 
-@dataclass
-class _Made:
-    """What is known about a graph while walking it: by tensor, the convolution that produces it; readers of tensors."""
+class _Made(NamedTuple):
+    """What is known about a graph while walking it: places of convolutions and numbers of readers, by tensor."""
 
-    convolutions: Dict[str, int] = field(default_factory=dict)
-    readers: Dict[str, int] = field(default_factory=dict)
+    convolutions: Dict[str, int]
+    readers: Dict[str, int]
 
 
-class Finder:
-    """Finds the layers of all graphs of a model. layers: by the name of the node."""
-
-    def __init__(self, scope: Scope, keep: AbstractSet[str] = frozenset()) -> None:
-        self.layers: Dict[str, Layer] = {}
-        self._keep = keep
-        self._search(scope)
-
-    def _search(self, scope: Scope) -> None:
-        made = _Made()
-        for node in scope.graph.node:
-            for name in set(node.input):
-                made.readers[name] = made.readers.get(name, 0) + 1
-        for value in scope.graph.output:
-            made.readers[value.name] = made.readers.get(value.name, 0) + 1
-        for index, node in enumerate(scope.graph.node):
-            for inner in scope.inner.get(node.name, ()):
-                self._search(inner)
-            layer = (
-                None if node.name in self._keep or node.domain not in schemas.STANDARD else _layer(node, scope, made)
-            )
-            if layer is not None:
-                self.layers[node.name] = layer
-                if node.op_type in _CONVOLUTIONS:
-                    made.convolutions[node.output[0]] = index
+def of(scope: Scope, keep: Container[str] = frozenset()) -> Dict[str, Layer]:
+    """Return the layers of all graphs of a model, by the name of the node. ``keep``: names of other nodes."""
+    found: Dict[str, Layer] = {}
+    made = _Made({}, Counter(name for node in scope.graph.node for name in set(node.input)))
+    for value in scope.graph.output:
+        made.readers[value.name] += 1
+    for index, node in enumerate(scope.graph.node):
+        for inner in scope.inner.get(node.name, ()):
+            found.update(of(inner, keep))
+        layer = None if node.name in keep or node.domain not in schemas.STANDARD else _layer(node, scope, made)
+        if layer is not None:
+            found[node.name] = layer
+            if node.op_type in _CONVOLUTIONS:
+                made.convolutions[node.output[0]] = index
+    return found
 
 
 def _layer(node: NodeProto, scope: Scope, made: _Made) -> Optional[Layer]:
@@ -119,11 +110,11 @@ def _is_activation(name: str, scope: Scope) -> bool:
 
 def channel_axis(node: NodeProto, position: int, rank: int) -> Optional[int]:
     """Return the axis of the output channels in a layer's weights, or None."""
-    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    given = attributes(node)
     if node.op_type == "Conv":
         return 0
     if node.op_type == "ConvTranspose":
-        return 1 if attributes.get("group", 1) in (0, 1) else None  # grouped: no axis is the output channel
+        return 1 if given.get("group", 1) in (0, 1) else None  # grouped: no axis is the output channel
     if node.op_type == "Gemm" and position == 1:
-        return 0 if attributes.get("transB", 0) else 1
+        return 0 if given.get("transB", 0) else 1
     return 1 if node.op_type == "MatMul" and position == 1 and rank == 2 else None

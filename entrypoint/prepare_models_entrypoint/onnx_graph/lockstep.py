@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto
@@ -79,33 +80,43 @@ class _Pace:
         self._step = max(1, min(_MOST, 2 * self._step, scaled))
 
 
-class Watched:
-    """Runs a model. seen: what was observed of its float tensors, and shapes. runs: on how many samples it ran.
+class Observed(abc.ABC):
+    """Runs a model, only as many nodes at a time as should have their tensors in memory.
 
     Args:
         model: functions inlined, its nodes named.
     """
 
     def __init__(self, model: ModelProto) -> None:
-        self.model = Segments(model)
-        self.seen: Dict[str, Seen] = {}
-        self.shapes: Dict[str, Tuple[int, ...]] = {}
-        self.runs = 0
-        self.observed_bytes = 0
-        self._pace = _Pace(self.model)
+        self._segments = Segments(model)
+        self._pace = _Pace(self._segments)
+
+    @abc.abstractmethod
+    def take(self, found: Values) -> None:
+        """Look at the inputs, and then at all tensors that some nodes computed."""
 
     def run(self, feed: Mapping[str, Any]) -> Values:
         """Run one sample, and return the outputs."""
         values = dict(feed)
-        self.runs += 1
-        self._take(values)
+        self.take(values)
         for start, end in self._pace:
-            found = self.model.advance(values, start, end, observed=True)
+            found = self._segments.advance(values, start, end, observed=True)
             self._pace.took(found)
-            self._take(found)
-        return self.model.results(values)
+            self.take(found)
+        return self._segments.results(values)
 
-    def _take(self, found: Values) -> None:
+
+class Watched(Observed):
+    """Runs a model. seen: what was observed of its float tensors, and shapes. observed_bytes: of all tensors."""
+
+    def __init__(self, model: ModelProto) -> None:
+        super().__init__(model)
+        self.seen: Dict[str, Seen] = {}
+        self.shapes: Dict[str, Tuple[int, ...]] = {}
+        self.observed_bytes = 0
+
+    def take(self, found: Values) -> None:
+        """See ``Observed``."""
         self.observed_bytes += _bytes(found)
         for name, value in found.items():
             if is_float(value):
@@ -113,19 +124,16 @@ class Watched:
                 self.seen.setdefault(name, Seen()).take(value, None)
 
 
-@dataclass
-class Fix:
+class Fix(NamedTuple):
     """Replaced results of the node at ``place`` in the model, in the order of its outputs."""
 
     place: int
     results: Sequence[Any]
 
 
-class Repair(Protocol):
-    """Looks at the nodes one by one while a pair runs, and may change what the twin continues with."""
-
-    def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
-        """Return the replaced results of the first node from ``start`` to ``end`` (exclusive) that has any, or None."""
+# Looks at the tensors of the model and of its twin that the nodes from ``start`` to ``end`` (exclusive) made, and
+# returns the replaced results of the first node that has any, or None: the twin continues with them.
+Repair = Callable[[Values, Values, int, int], Optional[Fix]]
 
 
 class Lockstep:
@@ -154,7 +162,7 @@ class Lockstep:
             found = self.model.advance(values, start, end, observed=True)
             theirs = self.twin.advance(twins, at, till, observed=True)
             self._pace.took(found)
-            fix = repair.fix(found, theirs, start, end) if repair is not None else None
+            fix = repair(found, theirs, start, end) if repair is not None else None
             while repair is not None and fix is not None:
                 twin = self._places[self.model.nodes[fix.place].name]
                 if not self.twin.can_start(twin + 1):
@@ -162,7 +170,7 @@ class Lockstep:
                 theirs.update(zip(self.twin.nodes[twin].output, fix.results))
                 twins = {**before, **theirs}
                 theirs.update(self.twin.advance(twins, twin + 1, till, observed=True))
-                fix = repair.fix(found, theirs, fix.place, end)
+                fix = repair(found, theirs, fix.place, end)
             self._take(found, theirs)
             at = till
         return self.model.results(values), self.twin.results(twins)

@@ -6,7 +6,7 @@ such a loop only if its condition never ends it.
 
 from __future__ import annotations
 
-from typing import List, Set
+from typing import Container, List
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto
@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 from . import graph, weights
 from .constants import Constants
 from .names import Names
-from .walk import bodies, graphs
+from .walk import bodies, readers
 
 _ENDLESS = (1 << 31) - 2  # iterations; TensorRT reads one more as no count at all
 
@@ -57,13 +57,12 @@ def uncounted(model: ModelProto) -> List[str]:
         model: as ``prepare`` returns it.
     """
     constants = Constants(model)
-    read = {name for each in graphs(model.graph) for node in each.node for name in node.input}
-    read |= {value.name for each in graphs(model.graph) for value in each.output}
+    read = readers(model)
     loops = [node for node in graph.nodes(model) if node.op_type == "Loop"]
     return [node.name for node in loops if _collects(node, read) and not _is_counted(node, constants)]
 
 
-def _collects(node: NodeProto, read: Set[str]) -> bool:
+def _collects(node: NodeProto, read: Container[str]) -> bool:
     return any(name in read for name in node.output[len(node.input[2:]) :])
 
 

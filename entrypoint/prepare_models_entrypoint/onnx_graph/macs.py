@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Dict, List, Mapping, Tuple
 
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto
 
 from .graph import COMPUTE
+from .walk import attributes
 
 Shape = Tuple[int, ...]
 
@@ -28,14 +29,13 @@ def of_layers(model: ModelProto, shapes: Mapping[str, Shape]) -> Dict[str, int]:
 
 
 def _of(node: NodeProto, read: List[Shape], made: Shape) -> int:
-    attributes: Dict[str, Any] = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if node.op_type == "Conv":
         return math.prod(made) * math.prod(read[1][1:])
     if node.op_type == "ConvTranspose":
         return math.prod(read[0]) * math.prod(read[1][1:])
     if node.op_type in ("MatMul", "Gemm"):
-        return math.prod(made) * read[0][0 if attributes.get("transA") else -1]
+        return math.prod(made) * read[0][0 if attributes(node).get("transA") else -1]
     if node.op_type == "Einsum":
-        terms = attributes["equation"].decode().replace(" ", "").split("->")[0].split(",")
+        terms = attributes(node)["equation"].decode().replace(" ", "").split("->")[0].split(",")
         return math.prod({each: size for term, shape in zip(terms, read) for each, size in zip(term, shape)}.values())
     return math.prod(read[0][:2]) * sum(math.prod(shape) for shape in read[1:])  # once for each step and sample

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Optional
+from typing import Mapping, Optional
 
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
+from onnx import ModelProto, NodeProto, TensorProto, defs
 
 from ..errors import ConvertError
 from . import graph
 from .schemas import CONTRIB, LIKE_THE_STANDARD, STANDARD, opsets
+from .walk import attributes
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _SCAN_WITHOUT_BATCH = 9  # the opset from which a Scan has no axis of batches
-_SIMPLE = (AttributeProto.INT, AttributeProto.INTS, AttributeProto.STRING)
 _LENGTHS = 6  # the input of Attention with the number of keys that are no padding
 _SHOWN = 5
 # Operators that ONNX took over from ONNX Runtime, whose exporter for PyTorch still writes the last two.
@@ -26,8 +26,11 @@ def check(model: ModelProto) -> None:
         ConvertError: ``onnx-unsupported-operator``, with the nodes.
     """
     _check_types(model)
-    versions = opsets(model)
-    found = {node.name or next(filter(None, node.output), ""): (node, why) for node, why in _found(model, versions)}
+    versions, found = opsets(model), {}
+    for node in graph.nodes(model):
+        why = _why(node, versions)
+        if why is not None:
+            found[node.name or next(filter(None, node.output), "")] = node, why
     if not found:
         return
     named = ", ".join(f"{node.op_type} at node {name!r} ({why})" for name, (node, why) in list(found.items())[:_SHOWN])
@@ -57,18 +60,11 @@ def _check_types(model: ModelProto) -> None:
         )
 
 
-def _found(model: ModelProto, versions: Mapping[str, int]) -> "Iterator[tuple[NodeProto, str]]":
-    for node in graph.nodes(model):
-        why = _why(node, versions)
-        if why is not None:
-            yield node, why
-
-
 def _why(node: NodeProto, versions: Mapping[str, int]) -> Optional[str]:
     if node.domain not in STANDARD:
         known = node.domain == CONTRIB and node.op_type in _SAME
         return None if known or not defs.has(node.op_type) else f"of {node.domain}; it goes by the name alone"
-    has = {each.name: helper.get_attribute_value(each) for each in node.attribute if each.type in _SIMPLE}
+    has = attributes(node)
     if node.op_type in _RECURRENT and has.get("layout") == 1:
         return "it ignores layout=1, and mistakes samples for steps"
     if has.get("auto_pad") == b"VALID" and any(has.get("pads", ())):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Iterator, Set
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import ModelProto
 
+from . import graph
 from .walk import graphs
 
 
@@ -28,28 +29,16 @@ class Names:
 def name_nodes(model: ModelProto) -> None:
     """Give each node of each graph a unique name, in place; names that are already unique stay."""
     names, seen = Names(model), set()
-    for node in _nodes(model):
+    for node in graph.nodes(model):
         if not node.name or node.name in seen:
             output = next((name for name in node.output if name), "")
             node.name = names.fresh(node.name or f"{node.op_type}/{output}")
         seen.add(node.name)
 
 
-def _nodes(model: ModelProto) -> Iterator[NodeProto]:
-    for graph in graphs(model.graph):
-        yield from graph.node
-
-
 def _all(model: ModelProto) -> Iterator[str]:
-    for graph in graphs(model.graph):
-        yield from _of_graph(graph)
-
-
-def _of_graph(graph: GraphProto) -> Iterator[str]:
-    for value in (*graph.input, *graph.output, *graph.initializer):
-        yield value.name
-    yield from (sparse.values.name for sparse in graph.sparse_initializer)
-    for node in graph.node:
-        yield node.name
-        yield from node.input
-        yield from node.output
+    for each in graphs(model.graph):
+        yield from (value.name for value in (*each.input, *each.output, *each.initializer))
+        yield from (sparse.values.name for sparse in each.sparse_initializer)
+        for node in each.node:
+            yield from (node.name, *node.input, *node.output)

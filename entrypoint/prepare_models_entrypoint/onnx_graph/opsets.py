@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Tuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
@@ -14,33 +14,56 @@ from .constants import Constants
 from .graph import nodes
 from .prepare import prepare
 
-_OPSET_OF_COORDINATES = 11  # of Resize; it had those of Upsample before
-_OPSET_OF_LAST_AXIS = 13  # until then Hardmax flattened what follows its axis, which ONNX's converter forgets
+_OF_BF16 = 13
+_OF_COORDINATES = 11  # of Resize: before, its coordinates were those of Upsample
+_OF_LAST_AXIS = 13  # before, Hardmax flattened what follows its axis
 
 
-def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelProto:
+def for_bf16(model: ModelProto) -> ModelProto:
+    """Return the model with operators that have bf16.
+
+    Raises:
+        ConvertError: it can't be converted.
+    """
+    return lift(model, _OF_BF16, needed_by="bf16")
+
+
+def lift(model: ModelProto, wanted: int, *, needed_by: str = "") -> ModelProto:
     """Return the model with operators of version ``wanted``, or unchanged if it can't be converted.
 
     Nodes that ONNX's converter adds have no names, so the model is prepared again.
 
     Raises:
-        ConvertError: it can't be converted and is older than ``required``, the version that ``why`` needs.
+        ConvertError: it can't be converted, which something needs.
     """
     found = schemas.opsets(model)[""]
     if found >= wanted:
         return model
-    if found < _OPSET_OF_LAST_AXIS <= wanted and any(node.op_type == "Hardmax" for node in nodes(model)):
-        return _too_old(model, found, required, f"{why} needs opset {required}", "Hardmax has another meaning there")
-    old = _resized(model) if found < _OPSET_OF_COORDINATES <= wanted else {}
+    lifted, why = _converted(model, wanted)
+    if lifted is model and needed_by:
+        raise ConvertError(
+            "precision-unavailable",
+            f"{needed_by} needs opset {wanted}; this model has {found} and can't be upgraded: {why}",
+            hint=f"export the model with opset {wanted} or later",
+        )
+    return model if lifted is model else prepare(lifted)
+
+
+def _converted(model: ModelProto, wanted: int) -> Tuple[ModelProto, str]:
+    """Return the converted model, or the model itself and why it can't be converted."""
+    found = schemas.opsets(model)[""]
+    if found < _OF_LAST_AXIS <= wanted and any(node.op_type == "Hardmax" for node in nodes(model)):
+        return model, "Hardmax has another meaning there, which ONNX's converter forgets"
+    old = _resized(model) if found < _OF_COORDINATES <= wanted else {}
     # Old versions of the converter lose references to external data.
     referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
     try:
         with third_party():
             lifted = version_converter.convert_version(model, wanted)
     except ThirdPartyError as error:
-        return _too_old(model, found, required, f"{why} needs opset {required}", str(error))
+        return model, str(error)
     if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
-        return _too_old(model, found, required, f"{why} needs opset {required}", "ONNX's converter changes its inputs")
+        return model, "ONNX's converter changes its inputs"
     for tensor in lifted.graph.initializer:
         if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
             tensor.CopyFrom(referring[tensor.name])
@@ -48,7 +71,7 @@ def lift(model: ModelProto, wanted: int, *, required: int, why: str) -> ModelPro
         if node.op_type == "Resize" and node.output[0] in old:  # the converter leaves out what was implied
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
             node.attribute.append(helper.make_attribute("nearest_mode", old[node.output[0]]))
-    return prepare(lifted)
+    return lifted, ""
 
 
 def _resized(model: ModelProto) -> Dict[str, str]:
@@ -63,13 +86,3 @@ def _resized(model: ModelProto) -> Dict[str, str]:
 def _shrinks(node: NodeProto, known: Constants) -> bool:
     scales = known.get(node.input[1]) if len(node.input) > 1 else None
     return scales is not None and bool(np.any(scales.astype(np.float32) < 1))
-
-
-def _too_old(model: ModelProto, found: int, required: int, need: str, why: str) -> ModelProto:
-    if found >= required:
-        return model
-    raise ConvertError(
-        "precision-unavailable",
-        f"{need}; this model has {found} and can't be upgraded: {why}",
-        hint=f"export the model with opset {required} or later",
-    )

@@ -11,7 +11,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, Tens
 from . import functions, weights
 from .names import name_nodes
 from .schemas import STANDARD
-from .walk import graphs
+from .walk import graphs, readers
 
 _OPSET_OF_CASTS = 13  # for nodes added to a model that uses none of ONNX's own operators
 _IR_OF_FREE_INITIALIZERS = 4  # in older versions, each initializer was an input, too
@@ -70,11 +70,10 @@ def _dense(sparse: SparseTensorProto) -> Optional[TensorProto]:
 
 def drop_unread(model: ModelProto) -> None:
     """Remove constants that nothing reads any more."""
-    read = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
-    read |= {value.name for graph in graphs(model.graph) for value in graph.output}
+    read = readers(model)
     for graph in graphs(model.graph):
         for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
             graph.initializer.remove(tensor)
-        idle = [node for node in graph.node if node.op_type == "Constant" and not read & set(node.output)]
+        idle = [node for node in graph.node if node.op_type == "Constant" and not any(map(read.get, node.output))]
         for node in idle:
             graph.node.remove(node)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List
+from collections import Counter
+from typing import Callable, Dict, Iterator, List, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto
 
@@ -27,33 +28,26 @@ def of_graph(model: ModelProto) -> Evidence:
     Args:
         model: as ``prepare`` returns it.
     """
-    found, scope = _Count(), types.of(model)
-    found.graph(scope, lambda node: node.op_type in graphs_.COMPUTE)
-    if not found.layers:
-        found.graph(scope, lambda node: node.op_type not in _IDLE)
-    known = [name for name in ORDER if name in found.layers]
+    scope = types.of(model)
+    found = list(_counted(scope, lambda node: node.op_type in graphs_.COMPUTE))
+    found = found or list(_counted(scope, lambda node: node.op_type not in _IDLE))
+    layers = Counter(name for name, _ in found)
+    known = [name for name in ORDER if name in layers]
     return Evidence(
         "graph",
-        {name: found.layers[name] for name in known},
-        {name: found.weights[name] for name in known if name in found.weights},
+        {name: layers[name] for name in known},
+        {name: sum(elements for each, elements in found if each == name) for name in known},
     )
 
 
-class _Count:
-    def __init__(self) -> None:
-        self.layers: Dict[str, int] = {}
-        self.weights: Dict[str, int] = {}
-
-    def graph(self, scope: types.Scope, counts: Callable[[NodeProto], bool]) -> None:
-        producers = {name: node for node in scope.graph.node for name in node.output}
-        for node in scope.graph.node:
-            for inner in scope.inner.get(node.name, ()):
-                self.graph(inner, counts)
-            kinds = [scope.get(name) for name in node.input if name]
-            if counts(node) and any(kind in _FLOATS for kind in kinds):
-                name = _precision(node, scope, producers)
-                self.layers[name] = self.layers.get(name, 0) + 1
-                self.weights[name] = self.weights.get(name, 0) + _elements(node, producers, scope)
+def _counted(scope: types.Scope, counts: Callable[[NodeProto], bool]) -> Iterator[Tuple[str, int]]:
+    """Yield the precision and the number of weights of each float layer that counts."""
+    producers = {name: node for node in scope.graph.node for name in node.output}
+    for node in scope.graph.node:
+        for inner in scope.inner.get(node.name, ()):
+            yield from _counted(inner, counts)
+        if counts(node) and any(scope.get(name) in _FLOATS for name in node.input if name):
+            yield _precision(node, scope, producers), _elements(node, producers, scope)
 
 
 def _precision(node: NodeProto, scope: types.Scope, producers: Dict[str, NodeProto]) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from . import graph as graphs_
+from . import layers as layers_
 from . import schemas, types, weights
-from .layers import Finder, Layer, Stored
+from .layers import Layer, Stored
 from .names import Names
 from .prepare import drop_unread
 from .types import Scope
@@ -50,10 +51,10 @@ def insert(
     known = {name: scale for name, scale in scales.items() if np.isfinite(scale) and scale > 0}
     origins = _alias_casts(model, known, names)
     scope = types.of(model)
-    finder = Finder(scope, keep)
-    _join(model, known, {name for layer in finder.layers.values() for name in layer.activations()})
+    layers = layers_.of(scope, keep)
+    _join(model, known, {name for layer in layers.values() for name in layer.activations()})
     done = Quantized()
-    _Writer(model, known, finder, done).rewrite(scope)
+    _Writer(model, known, layers, done).rewrite(scope)
     done.wanted = {origins.get(name, name) for name in done.wanted}
     done.skipped = {node: [origins.get(name, name) for name in lacking] for node, lacking in done.skipped.items()}
     drop_unread(model)
@@ -102,8 +103,10 @@ def _alias_casts(model: ModelProto, scales: Dict[str, float], names: AbstractSet
 class _Writer:
     """Rewrites the graphs of one model."""
 
-    def __init__(self, model: ModelProto, scales: Mapping[str, float], finder: Finder, done: Quantized) -> None:
-        self.model, self.scales, self.finder, self.done = model, scales, finder, done
+    def __init__(
+        self, model: ModelProto, scales: Mapping[str, float], layers: Mapping[str, Layer], done: Quantized
+    ) -> None:
+        self.model, self.scales, self.layers, self.done = model, scales, layers, done
         self.names = Names(model)
         self.opset = schemas.opsets(model)[""]
 
@@ -112,7 +115,7 @@ class _Writer:
         for node in scope.graph.node:
             for inner in scope.inner.get(node.name, ()):
                 self.rewrite(inner)
-            layer = self.finder.layers.get(node.name)
+            layer = self.layers.get(node.name)
             if layer is not None and self._has_scales(layer, scope):
                 graph.quantize(layer)
             graph.nodes.append(node)

@@ -19,6 +19,7 @@ from .faults import RewriteError
 from .names import Names
 from .operators import FOLLOW
 from .prepare import drop_unread
+from .schemas import opsets
 from .sites import Site
 from .types import Scope
 from .values import NARROW, Narrow, saturated
@@ -60,7 +61,7 @@ def retype(
     if _is_already(sites, decision, narrow):
         result.kept, result.already = [], True
         return result
-    writer = _Writer(model, narrow, decision, {(id(site.scope), site.node.name): site for site in sites})
+    writer = _Writer(model, narrow, decision, {site.node.name: site for site in sites})
     try:
         writer.rewrite(sites)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -77,12 +78,10 @@ def _is_already(sites: Sequence[Site], decision: Decision, narrow: Narrow) -> bo
 
 
 class _Writer:
-    def __init__(
-        self, model: ModelProto, narrow: Narrow, decision: Decision, by_name: Mapping[Tuple[int, str], Site]
-    ) -> None:
+    def __init__(self, model: ModelProto, narrow: Narrow, decision: Decision, by_name: Mapping[str, Site]) -> None:
         self.model, self.narrow, self.decision, self.by_name = model, narrow, decision, by_name
         self.names = Names(model)
-        self.opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
+        self.opset = opsets(model)[""]
         self.retyped: Dict[str, str] = {}
         self.at = ""
 
@@ -127,20 +126,15 @@ class _Graph:
 
     def _node(self, node: NodeProto) -> None:
         self.writer.at = node.name
-        site = self.writer.by_name[id(self.scope), node.name]
-        narrowed = self.writer.decision.narrowed.get(node.name, frozenset())
+        site, narrowed = self.writer.by_name[node.name], node.name in self.writer.decision.narrowed
         for index, name in enumerate(node.input):
             if name:
-                node.input[index] = self._read(
-                    site, index, name, narrow=bool(narrowed) and _within(site, index, narrowed)
-                )
+                node.input[index] = self._read(site, index, name, narrow=narrowed and site.narrows(index))
         for inner in self.scope.inner.get(node.name, ()):
             _Graph(self.writer, inner, self).rewrite()
         after = []
         for index, name in enumerate(node.output):
-            formal = site.signature.output(index) if site.signature is not None else None
-            becomes = formal is not None and formal.variable in narrowed and self.scope.get(name) == TensorProto.FLOAT
-            if name and becomes:
+            if name and narrowed and site.makes_narrow(index):
                 after += self._narrow_output(node, index, name)
             elif name:
                 self.full[name] = name
@@ -208,11 +202,6 @@ class _Graph:
         for value in self.graph.output:
             if value.name not in self.scope.kinds and self.scope.get(value.name) == TensorProto.FLOAT:
                 value.name = self.read(value.name, narrow=False)
-
-
-def _within(site: Site, index: int, narrowed: "frozenset[str]") -> bool:
-    formal = site.signature.input(index) if site.signature is not None else None
-    return formal is not None and formal.variable in narrowed
 
 
 def _warnings(decision: Decision, narrow: Narrow) -> List[WarningInfo]:

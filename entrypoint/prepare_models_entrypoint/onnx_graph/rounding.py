@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
 
-import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from . import schemas, types, weights
+from . import schemas, types
 from .names import Names
 from .prepare import prepare
 from .types import Scope
@@ -24,7 +23,6 @@ _CARRIERS = (
     "SequenceInsert", "SequenceLength", "ConcatFromSequence", "SplitToSequence", "SequenceMap", "Optional",
     "OptionalGetElement", "OptionalHasElement",
 )  # fmt: skip
-_TYPE_ATTRIBUTES = ("to", "dtype", "output_datatype", "output_dtype", "stash_type", "precision", "softmax_precision")
 
 
 @dataclass
@@ -97,17 +95,9 @@ class _Writer:
                 node.output[index] = exact = self.names.fresh(f"{name}_exact")
                 self._nodes.append(helper.make_node("Cast", [exact], [name], to=half))
                 self._copied(name)
-        for attribute in node.attribute:
-            _widen_attribute(attribute)
+        types.convert_attributes(node, HALVES, TensorProto.FLOAT)
 
     def _copied(self, name: str) -> str:
         self.wide[name] = copy = self.names.fresh(f"{name}_wide")
         self._nodes.append(helper.make_node("Cast", [name], [copy], to=TensorProto.FLOAT))
         return copy
-
-
-def _widen_attribute(attribute: AttributeProto) -> None:
-    if attribute.name in _TYPE_ATTRIBUTES and attribute.i in HALVES:
-        attribute.i = TensorProto.FLOAT
-    elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type in HALVES:
-        attribute.t.CopyFrom(weights.tensor(weights.array(attribute.t).astype(np.float32), attribute.t.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
 
 import numpy as np
 
@@ -14,16 +14,25 @@ from ..third_party import ThirdPartyError, third_party
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession, NodeArg
+    from onnxruntime import InferenceSession, NodeArg, SessionOptions
 
     Array = NDArray[np.generic]
 
 Distance = Union[float, str]
 
+_PROVIDERS = ["CPUExecutionProvider"]
 _LARGE = 1 << 30  # bytes; a larger model's weights are written next to it
 # Ranges of random whole numbers, widest first: indices must be small, but all zeros reveal nothing.
 _WHOLE_RANGES = ((0, 256), (1, 17), (0, 2))
 _SEED = 2026
+
+# numpy's type for each type of an input that it has.
+TYPES: Mapping[str, Any] = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
 
 
 class Request(TypedDict, total=False):
@@ -51,7 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     request: Request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     die_with_parent(request["parent"])
     show_as("prepare-rewrite")
-    answer = {"fold": _fold, "compare": _compare, "run": _run}[request["task"]](request)
+    try:
+        with third_party():
+            answer = {"fold": _fold, "compare": _compare, "run": _run}[request["task"]](request)
+    except ThirdPartyError as error:
+        answer = Answer(why_not=str(error), outputs={})
     pass_on(request["result"], json.dumps(answer).encode("utf-8"))
     return 0
 
@@ -60,28 +73,18 @@ def _fold(request: Request) -> Answer:
     """Write the model with everything folded that its constants decide."""
     import onnxruntime
 
-    large = Path(request["source"]).stat().st_size > _LARGE
-    weights = Path(request["target"]).name + ".folded" if large else None
-    try:
-        with third_party():
-            _session(
-                request["source"],
-                onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-                optimized=request["target"],
-                weights=weights,
-            )
-    except ThirdPartyError as error:
-        return _not_done(error)
+    options = _options(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC)
+    options.optimized_model_filepath = request["target"]
+    if Path(request["source"]).stat().st_size > _LARGE:
+        weights = Path(request["target"]).name + ".folded"
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
+    onnxruntime.InferenceSession(request["source"], options, providers=_PROVIDERS)
     return Answer(why_not=None, outputs={})
 
 
 def _run(request: Request) -> Answer:
     """Run the model on random inputs."""
-    try:
-        with third_party():
-            _reference(_plain_session(request["source"]), request["shapes"], request["values"])
-    except ThirdPartyError as error:
-        return _not_done(error)
+    _reference(_session(request["source"]), request["shapes"], request["values"])
     return Answer(why_not=None, outputs={})
 
 
@@ -89,15 +92,15 @@ def _compare(request: Request) -> Answer:
     """Run both models on the same random inputs: return the worst difference of each output relative to its range."""
     try:
         with third_party():
-            session = _plain_session(request["source"])
+            session = _session(request["source"])
             feed, expected = _reference(session, request["shapes"], request["values"])
     except ThirdPartyError as error:
-        return _not_done(f"ONNX Runtime can't run the source model: {error}")
+        return Answer(why_not=f"ONNX Runtime can't run the source model: {error}", outputs={})
     names = [value.name for value in session.get_outputs()]
     del session
     try:
         with third_party():
-            session = _plain_session(request["rewritten"])
+            session = _session(request["rewritten"])
             wanted = {value.name for value in session.get_inputs()}
             shared = [name for name in names if name in {value.name for value in session.get_outputs()}]
             found = session.run(shared, {name: value for name, value in feed.items() if name in wanted})
@@ -108,29 +111,19 @@ def _compare(request: Request) -> Answer:
     return Answer(why_not=None if shared else "no output of the source model is left", outputs=apart)
 
 
-def _not_done(why: object) -> Answer:
-    return Answer(why_not=str(why), outputs={})
-
-
-def _plain_session(model: str) -> InferenceSession:
+def _session(model: str) -> InferenceSession:
     import onnxruntime
 
-    return _session(model, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    options = _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    return onnxruntime.InferenceSession(model, options, providers=_PROVIDERS)
 
 
-def _session(
-    model: str, level: object, *, optimized: Optional[str] = None, weights: Optional[str] = None
-) -> InferenceSession:
+def _options(level: object) -> SessionOptions:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = level
-    if optimized is not None:
-        options.optimized_model_filepath = optimized
-    if weights is not None:
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level, options.graph_optimization_level = 4, level
+    return options
 
 
 def _reference(
@@ -157,7 +150,7 @@ def _random(
     value: NodeArg, shapes: Mapping[str, Sequence[int]], values: Mapping[str, Sequence[float]], low: int, high: int
 ) -> Array:
     random = np.random.default_rng([_SEED, len(value.name), *value.name.encode("utf-8")])
-    kind = np.dtype(_TYPES[value.type])
+    kind = np.dtype(TYPES[value.type])
     declared = [size if isinstance(size, int) and size >= 0 else 1 for size in value.shape]
     shape = tuple(shapes.get(value.name, declared))
     if value.name in values:
@@ -170,13 +163,6 @@ def _random(
 
 def _fitting(values: Sequence[float], shape: Tuple[int, ...]) -> Tuple[int, ...]:
     return shape if len(values) == int(np.prod(shape)) else ()
-
-
-_TYPES = {
-    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(int64)": "int64",
-    "tensor(int32)": "int32", "tensor(int16)": "int16", "tensor(int8)": "int8", "tensor(uint8)": "uint8",
-    "tensor(uint16)": "uint16", "tensor(uint32)": "uint32", "tensor(uint64)": "uint64", "tensor(bool)": "bool",
-}  # fmt: skip
 
 
 def _distance(first: Array, second: Array) -> Distance:

@@ -14,7 +14,8 @@ from ..errors import ConvertError, missing
 
 Feed = Dict[str, Any]
 
-_BROKEN = (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+# What numpy raises for a damaged file.
+BROKEN = (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Input(NamedTuple):
@@ -120,7 +121,7 @@ def _load(path: Path) -> Any:
             return np.asarray(loaded)
         with loaded as archive:
             return {name: archive[name] for name in archive.files}
-    except _BROKEN as error:
+    except BROKEN as error:
         raise unusable(path, f"can't be read: {error}", "write it with numpy.save or numpy.savez") from None
 
 

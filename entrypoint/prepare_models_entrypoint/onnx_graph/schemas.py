@@ -28,13 +28,12 @@ class Formal:
     """One input or output of an operator: the type variable that it shares with others, and the element types allowed.
 
     variable: None if each of its values has a type of its own (the variadic values of Loop). fixed: its element type if
-    there is only one. sequence: it is never a tensor.
+    there is only one.
     """
 
     variable: Optional[str]
     allowed: FrozenSet[int]
     fixed: Optional[int]
-    sequence: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ def _formal(
         same.get(item.type_str, item.type_str) if shared else None,
         frozenset(tensors),
         tensors[0] if len(names) == len(tensors) == 1 else None,
-        sequence=not tensors,
     )
 
 

@@ -5,12 +5,12 @@ Nothing is optimized away, each node runs once per sample, and large weights are
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from . import types, weights
-from .walk import bodies
+from .walk import reads
 
 Values = Dict[str, Any]
 Change = Callable[[ModelProto], ModelProto]
@@ -36,7 +36,7 @@ class Segments:
         self.outputs = [value.name for value in model.graph.output]
         self.scope = types.of(model)
         self.stored: Dict[str, TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
-        self.reads = [set(_reads(node)) for node in self.nodes]
+        self.reads = [reads(node) for node in self.nodes]
         self._last = {name: index for index, names in enumerate(self.reads) for name in names}
         self._last.update(dict.fromkeys(self.outputs, len(self.nodes)))
         self._sequences = [i for i, node in enumerate(self.nodes) if node.op_type.startswith(_SEQUENCES)]
@@ -166,17 +166,6 @@ def session(model: ModelProto) -> Any:
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    """Yield the tensors that a node reads, including those that its bodies read from outside."""
-    yield from (name for name in node.input if name)
-    for body in bodies(node):
-        own: Set[str] = {value.name for value in (*body.input, *body.initializer)}
-        for inner in body.node:
-            yield from (name for name in _reads(inner) if name not in own)
-            own.update(inner.output)
-        yield from (value.name for value in body.output if value.name not in own)
 
 
 def _held(tensor: TensorProto) -> TensorProto:

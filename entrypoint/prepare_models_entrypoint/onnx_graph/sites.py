@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional
+from typing import FrozenSet, Iterator, List, Mapping, Optional
 
 from onnx import ModelProto, NodeProto, TensorProto
 
@@ -35,6 +35,12 @@ class Site:
         formal = self.signature.input(index) if self.signature is not None else None
         return formal is not None and formal.variable in self.variables
 
+    def makes_narrow(self, index: int) -> bool:
+        """Return whether the output at ``index`` is a float that becomes narrow with the node."""
+        formal = self.signature.output(index) if self.signature is not None else None
+        is_float = self.scope.get(self.node.output[index]) == TensorProto.FLOAT
+        return is_float and formal is not None and formal.variable in self.variables
+
 
 def of(model: ModelProto, narrow: Narrow) -> List[Site]:
     """Return the nodes of all graphs in the order in which they run; a node comes before those in its bodies."""
@@ -65,7 +71,9 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
     with_lengths = node.op_type in RECURRENT and len(node.input) > 4 and node.input[4]
     if with_lengths or node.op_type in FULL_IN_TENSORRT[narrow.name]:
         return Site(node, scope, signature, frozenset(), f"TensorRT takes it in float32, not in {narrow.name}")
-    floats, sequences = _float_variables(node, signature, scope)
+    bound = types.binding(node, signature, scope)
+    floats = {variable for variable, kind in bound.items() if kind == TensorProto.FLOAT}
+    sequences = any(scope.get(name) < 0 for name in (*node.input, *node.output) if name)
     # ONNX allowed bfloat16 late, even for operators that hardware has long computed in it.
     lenient = schemas.newest(node) if narrow.kind == TensorProto.BFLOAT16 else None
     allowed = {name for name in floats if any(_takes(each, name, narrow.kind) for each in (signature, lenient) if each)}
@@ -74,19 +82,6 @@ def _site(node: NodeProto, scope: Scope, versions: Mapping[str, int], narrow: Na
         return Site(node, scope, signature, frozenset(), "the types of its outputs follow from more than its inputs")
     stays = f"ONNX defines no {node.op_type} of {narrow.name} in this opset" if floats and not allowed else ""
     return Site(node, scope, signature, frozenset(allowed), stays)
-
-
-def _float_variables(node: NodeProto, signature: schemas.Signature, scope: Scope) -> "tuple[set[str], bool]":
-    """Return the type variables that float inputs bind, and whether a sequence or an optional value takes part."""
-    found, sequences = set(), False
-    for index, name in enumerate(node.input):
-        formal = signature.input(index)
-        kind = scope.get(name) if name else 0
-        if kind == TensorProto.FLOAT and formal is not None and formal.variable is not None:
-            found.add(formal.variable)
-        sequences = sequences or kind < 0
-    kinds: Dict[str, int] = {name: scope.get(name) for name in node.output if name}
-    return found, sequences or any(kind < 0 for kind in kinds.values())
 
 
 def _is_open(node: NodeProto, signature: schemas.Signature, scope: Scope, floats: "set[str]") -> bool:

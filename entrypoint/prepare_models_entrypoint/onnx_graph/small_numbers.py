@@ -55,11 +55,11 @@ def widen(model: ModelProto) -> None:
     """Make small tensors int32, with Casts next to inputs and outputs, whose types stay. See ``inside``."""
     graph, names = model.graph, Names(model)
     for tensor in [tensor for tensor in graph.initializer if tensor.data_type in _SMALL]:
-        tensor.CopyFrom(_wide(tensor))
+        tensor.CopyFrom(weights.converted(tensor, TensorProto.INT32))
     for value in [value for value in graph.value_info if types.declared(value) in _SMALL]:
         graph.value_info.remove(value)
     for node in graph.node:
-        _widen_attributes(node)
+        types.convert_attributes(node, _SMALL, TensorProto.INT32)
     inputs = {each.name: names.fresh(f"{each.name}_int32") for each in graph.input if types.declared(each) in _SMALL}
     outputs = {
         each.name: types.declared(each) for each in graph.output
@@ -78,15 +78,3 @@ def widen(model: ModelProto) -> None:
 
 def _cast(source: str, target: str, kind: int) -> NodeProto:
     return helper.make_node("Cast", [source], [target], name=f"{source}_to_{target}", to=kind)
-
-
-def _widen_attributes(node: NodeProto) -> None:
-    for attribute in node.attribute:
-        if attribute.name == "to" and attribute.i in _SMALL:
-            attribute.i = TensorProto.INT32
-        elif attribute.name == "value" and attribute.t.data_type in _SMALL:
-            attribute.t.CopyFrom(_wide(attribute.t))
-
-
-def _wide(tensor: TensorProto) -> TensorProto:
-    return weights.tensor(weights.array(tensor).astype("int32"), tensor.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Iterator, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -11,13 +11,8 @@ from ..errors import ConvertError
 from . import graph, types
 from .constants import Constants
 from .names import Names
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from .constants import Array
-
-    Floats = NDArray[np.float64]
+from .walk import attributes
+from .weights import Array
 
 # The operators to lower, and what to.
 OPERATORS = {"DFT": "a matrix product", "STFT": "a convolution"}
@@ -78,7 +73,7 @@ class _Lowered:
     def __init__(self, model: ModelProto, node: NodeProto, names: Names, constants: Constants, kind: int) -> None:
         self.model, self.node, self.names, self.constants = model, node, names, constants
         self.nodes: List[NodeProto] = []
-        self.attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        self.attributes = attributes(node)
         self.kind = kind or TensorProto.FLOAT
 
     def lower(self, shape: Optional[Shape]) -> None:
@@ -87,7 +82,7 @@ class _Lowered:
             raise self._unknown("the rank of its input")
         (self._dft if self.node.op_type == "DFT" else self._stft)(shape)
 
-    def _kernel(self, length: int, parts: int) -> Floats:
+    def _kernel(self, length: int, parts: int) -> Array:
         """Return the transform of ``length`` values as an array [used values, parts, values, parts]."""
         inverse, onesided = bool(self.attributes.get("inverse")), bool(self.attributes.get("onesided"))
         if onesided and parts != (2 if inverse else 1):
@@ -96,7 +91,10 @@ class _Lowered:
         if inverse and onesided:
             count = self._number(1) or 2 * (length - 1)
             if count // 2 + 1 != length:
-                raise self._unusual(f"an inverse of {count} values from {length}")
+                raise self._refused(
+                    f" can't become a matrix product: it is an inverse of {count} values from {length}",
+                    "export the model without dft_length there, or with the one that the input's size gives",
+                )
             return _real_inverse(count)
         count = self._number(1) or length
         bins = count // 2 + 1 if onesided else count
@@ -188,29 +186,20 @@ class _Lowered:
         return name
 
     def _unknown(self, what: str) -> ConvertError:
-        return ConvertError(
-            "onnx-unsupported-operator",
-            f"{self.node.op_type} at node {self.node.name!r} can't become a matrix product: {what} is not fixed",
-            hint="fix the sizes of the model's inputs with onnx: {static_shapes: ...}, and other inputs with "
-            "onnx: {constants: ...}",
+        hint = (
+            "fix the sizes of the model's inputs with onnx: {static_shapes: ...}, and other inputs with "
+            "onnx: {constants: ...}"
         )
-
-    def _unusual(self, what: str) -> ConvertError:
-        return ConvertError(
-            "onnx-unsupported-operator",
-            f"{self.node.op_type} at node {self.node.name!r} can't become a matrix product: it is {what}",
-            hint="export the model without dft_length there, or with the one that the input's size gives",
-        )
+        return self._refused(f" can't become a matrix product: {what} is not fixed", hint)
 
     def _wrong(self, why: str) -> ConvertError:
-        return ConvertError(
-            "onnx-node-invalid",
-            f"{self.node.op_type} at node {self.node.name!r}: {why}",
-            hint="export the model again with the operator as ONNX defines it",
-        )
+        return self._refused(f": {why}", "export the model again with the operator as ONNX defines it", "node-invalid")
+
+    def _refused(self, why: str, hint: str, code: str = "unsupported-operator") -> ConvertError:
+        return ConvertError(f"onnx-{code}", f"{self.node.op_type} at node {self.node.name!r}{why}", hint=hint)
 
 
-def _real_inverse(count: int) -> Floats:
+def _real_inverse(count: int) -> Array:
     """Return the inverse from the first half of a spectrum to real values, as an array [bins, 2, count, 1]."""
     bins = count // 2 + 1
     angle = 2 * np.pi / count * (np.outer(np.arange(bins), np.arange(count)) % count)
@@ -221,7 +210,7 @@ def _real_inverse(count: int) -> Floats:
     return np.stack([twice * np.cos(angle), -twice * np.sin(angle)], 1)[..., None] / count
 
 
-def _coefficients(count: int, bins: int, parts: int, *, inverse: bool) -> Floats:
+def _coefficients(count: int, bins: int, parts: int, *, inverse: bool) -> Array:
     """Return the transform as an array [count, parts, bins, 2]: from real (and imaginary) values to both parts."""
     angle = 2 * np.pi / count * (np.outer(np.arange(count), np.arange(bins)) % count)
     real, imaginary = np.cos(angle), np.sin(angle) if inverse else -np.sin(angle)

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from ..third_party import ThirdPartyError, third_party
 from . import faults, model_file, names
 from .graph import nodes
-from .walk import bodies, graphs
+from .walk import reads, with_bodies
 
 _WHOLE = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 _DECIDED = ("If", "Loop", "Range", "ConstantOfShape")
@@ -42,7 +42,7 @@ class Surroundings:
 
     def named(self, words: Sequence[str]) -> List[NodeProto]:
         """Return the nodes with these names."""
-        return [node for node in self._model.graph.node if {each.name for each in _within(node)} & set(words) - {""}]
+        return [node for node in self._model.graph.node if {*with_bodies(node)} & set(words) - {""}]
 
     def unnamed(self, operator: str, number: int) -> str:
         """Return the name, maybe a new one, of a node that a parser doesn't name; empty if several may be meant.
@@ -108,11 +108,11 @@ class Surroundings:
         graph = helper.make_graph(
             [node],
             "one",
-            [values[name] for name in _read(node) if name in values and name not in self._constant],
+            [values[name] for name in reads(node) if name in values and name not in self._constant],
             [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name],
         )
         for tensor in self._model.graph.initializer:
-            if tensor.name in set(_read(node)):
+            if tensor.name in reads(node):
                 if tensor.ByteSize() <= _LARGEST_SIZES:
                     graph.initializer.add().CopyFrom(tensor)
                 else:
@@ -129,7 +129,7 @@ class Surroundings:
     def before(self, nodes: Sequence[NodeProto]) -> List[str]:
         """Return the tensors that these nodes read, computed from inputs and not from any of these nodes."""
         refused, inputs = {name for node in nodes for name in node.output}, {value.name for value in self._inputs}
-        entering = dict.fromkeys(name for node in nodes for name in _read(node) if name in self._made)
+        entering = dict.fromkeys(name for node in nodes for name in reads(node) if name in self._made)
         sources = {name: self._sources(name) for name in entering}
         return [name for name, found in sources.items() if inputs & found and not refused & found]
 
@@ -150,7 +150,7 @@ class Surroundings:
             each = pending.pop()
             if each not in found:
                 found.add(each)
-                pending += _read(self._made[each]) if each in self._made else []
+                pending += reads(self._made[each]) if each in self._made else []
         return found
 
     def _shapes(self, shell: ModelProto) -> Dict[str, ValueInfoProto]:
@@ -158,15 +158,3 @@ class Surroundings:
             inferred = onnx.shape_inference.infer_shapes(shell, data_prop=True).graph
             self._values = {value.name: value for value in (*inferred.input, *inferred.value_info, *inferred.output)}
         return self._values
-
-
-def _within(node: NodeProto) -> Iterator[NodeProto]:
-    yield node
-    for body in bodies(node):
-        for graph in graphs(body):
-            yield from graph.node
-
-
-def _read(node: NodeProto) -> List[str]:
-    """Return what a node and its bodies read, including names within the bodies, which are unique."""
-    return list(dict.fromkeys(name for each in _within(node) for name in each.input if name))

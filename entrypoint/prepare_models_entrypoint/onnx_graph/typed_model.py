@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -29,6 +28,7 @@ from . import (
     graph,
     model_file,
     model_optimizer,
+    opsets,
     proof,
     quantize,
     rescue,
@@ -38,12 +38,10 @@ from . import (
 from .calibration_cache import CalibrationCache
 from .decide import KeptNode
 from .findings import Findings
-from .opsets import lift
 from .prepare import prepare
 from .rescue import Applied, Rescue
 from .retype import retype
 
-_OPSET_OF_BF16 = 13
 _NOTHING = Rescue()
 
 
@@ -253,7 +251,7 @@ class _Rewriter:
         if self.cache is None:
             return model
         half = "fp16" in steps or any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
-        return lift(model, schemas.HALF_SCALES if half else schemas.SCALE_AXIS, required=1, why="int8")
+        return opsets.lift(model, schemas.HALF_SCALES if half else schemas.SCALE_AXIS)
 
     def _step(self, model: ModelProto, step: str, names: Sequence[str]) -> ModelProto:
         if step in ("fp16", "bf16"):
@@ -271,25 +269,17 @@ class _Rewriter:
         """Return the nodes that int8 would harm more than fp16 does, with the reasons."""
         measured = self.typed.findings.keep if self.typed.findings is not None else {}
         valued = {node.name: node.reason for node in self.typed.kept if not node.harmless}
-        return {**self.added, **measured, **valued, **self._asked(model)}
-
-    def _asked(self, model: ModelProto) -> Dict[str, str]:
-        """Return the nodes that the manifest keeps in fp32, with the reasons."""
-        found = {}
-        for node in graph.nodes(model):
-            pattern = next((each for each in self.job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
-            if pattern is not None:
-                found[node.name] = f"keep_fp32: {pattern}"
-        return found
+        return {**self.added, **measured, **valued, **graph.asked_in_fp32(model, self.job.kept_patterns)}
 
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
         """Return the model in fp16 or bf16, and record what has to stay in fp32."""
         if target == "bf16":
-            model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
+            model = opsets.for_bf16(model)
         elif graph.has_qdq(model):
-            model = lift(model, schemas.HALF_SCALES, required=1, why="fp16 around Q/DQ nodes")
+            model = opsets.lift(model, schemas.HALF_SCALES)
         findings = self.typed.findings
-        keep = {**self.added, **(findings.keep if findings is not None else {}), **self._asked(model)}
+        asked = graph.asked_in_fp32(model, self.job.kept_patterns)
+        keep = {**self.added, **(findings.keep if findings is not None else {}), **asked}
         done = retype(model, target, keep=keep, samples=findings is not None and findings.trusted)
         self.typed.already = done.already and self.job.precision == target
         self.typed.kept = done.kept

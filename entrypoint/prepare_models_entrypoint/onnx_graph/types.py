@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Optional
+from typing import Container, Dict, List, Mapping, Optional
 
+import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
-from . import schemas
+from . import schemas, weights
 from .walk import bodies
 
 # Operators with an attribute for an output type that no input determines; 0 means the first input's type.
@@ -28,14 +29,12 @@ BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
     "BlackmanWindow": ("output_datatype", TensorProto.FLOAT),
     "SequenceEmpty": ("dtype", TensorProto.FLOAT),
 }
+# Attributes of any operator that name an element type.
+_NAMING = ("to", "dtype", "output_datatype", "output_dtype", "stash_type", "precision", "softmax_precision")
 _CONSTANTS = {
-    "value_float": TensorProto.FLOAT,
-    "value_floats": TensorProto.FLOAT,
-    "value_int": TensorProto.INT64,
+    "value_float": TensorProto.FLOAT, "value_floats": TensorProto.FLOAT, "value_int": TensorProto.INT64,
     "value_ints": TensorProto.INT64,
-    "value_string": TensorProto.STRING,
-    "value_strings": TensorProto.STRING,
-}
+}  # fmt: skip
 
 
 class Scope:
@@ -53,17 +52,20 @@ class Scope:
         self.inner: Dict[str, List[Scope]] = {}
         self.constants: Dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
 
+    def home(self, name: str) -> "Scope":
+        """Return the graph that a tensor belongs to; the outermost one if it is unknown."""
+        scope = self
+        while name not in scope.kinds and scope.outer is not None:
+            scope = scope.outer
+        return scope
+
     def constant(self, name: str) -> Optional[TensorProto]:
         """Return the values of a tensor if they are in the model, else None."""
-        if name in self.kinds:
-            return self.constants.get(name)
-        return self.outer.constant(name) if self.outer is not None else None
+        return self.home(name).constants.get(name)
 
     def get(self, name: str) -> int:
         """Return the element type of a tensor that this graph sees, as in ``kinds``."""
-        if name in self.kinds:
-            return self.kinds[name]
-        return self.outer.get(name) if self.outer is not None else 0
+        return self.home(name).kinds.get(name, 0)
 
 
 def declared(value: ValueInfoProto) -> int:
@@ -170,23 +172,29 @@ def constant_of(node: NodeProto) -> Optional[TensorProto]:
         if attribute.name == "value":
             tensor: TensorProto = attribute.t
             return tensor
-        if attribute.name in ("value_float", "value_int"):
-            return helper.make_tensor("", _CONSTANTS[attribute.name], (), [helper.get_attribute_value(attribute)])
-        if attribute.name in ("value_floats", "value_ints"):
-            values = helper.get_attribute_value(attribute)
-            return helper.make_tensor("", _CONSTANTS[attribute.name], (len(values),), values)
+        if attribute.name in _CONSTANTS:
+            values = np.array(helper.get_attribute_value(attribute))
+            return helper.make_tensor("", _CONSTANTS[attribute.name], values.shape, values.reshape(-1))
     return None
 
 
 def _of_constant(node: NodeProto) -> int:
+    values = constant_of(node)
+    if values is not None:
+        return int(values.data_type)
+    given = {attribute.name: attribute for attribute in node.attribute}
+    if "sparse_value" in given:
+        return int(given["sparse_value"].sparse_tensor.values.data_type)
+    return int(TensorProto.STRING if given.keys() & {"value_string", "value_strings"} else 0)
+
+
+def convert_attributes(node: NodeProto, kinds: Container[int], to: int) -> None:
+    """Make attributes name the element type ``to`` instead of ``kinds``, and convert tensors in them."""
     for attribute in node.attribute:
-        if attribute.name == "value":
-            return int(attribute.t.data_type)
-        if attribute.name == "sparse_value":
-            return int(attribute.sparse_tensor.values.data_type)
-        if attribute.name in _CONSTANTS:
-            return int(_CONSTANTS[attribute.name])
-    return 0
+        if attribute.name in _NAMING and attribute.i in kinds:
+            attribute.i = to
+        elif attribute.type == AttributeProto.TENSOR and attribute.t.data_type in kinds:
+            attribute.t.CopyFrom(weights.converted(attribute.t, to))
 
 
 def _of_bodies(node: NodeProto, carried: List[GraphProto], scope: Scope, versions: Mapping[str, int]) -> List[int]:

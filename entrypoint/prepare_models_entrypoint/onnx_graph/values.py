@@ -30,14 +30,6 @@ class Narrow:
     normal: float
     finite: float
 
-    def rounded(self, values: weights.Array) -> weights.Array:
-        """Return the values rounded to this type, as float32 or float16."""
-        if self.kind == TensorProto.FLOAT16:
-            with np.errstate(over="ignore", under="ignore"):
-                return np.asarray(values).astype(np.float16)
-        bits = weights.to_bfloat16(np.asarray(values, np.float32))
-        return (bits.astype(np.uint32) << 16).view(np.float32)
-
 
 FP16 = Narrow("fp16", TensorProto.FLOAT16, largest=65519.99, normal=2.0**-14, finite=65504.0)
 BF16 = Narrow("bf16", TensorProto.BFLOAT16, largest=3.3961e38, normal=2.0**-126, finite=3.3895313892515355e38)
@@ -82,7 +74,7 @@ def _lost(values: weights.Array, narrow: Narrow, largest: float, *, each: bool) 
     if not each and largest >= narrow.normal:
         return None  # the loss is under 2^-11 of the largest value
     exact = np.abs(values.astype(np.float64))
-    loss = np.abs(np.abs(narrow.rounded(values).astype(np.float64)) - exact)
+    loss = np.abs(np.abs(weights.rounded(values, narrow.kind).astype(np.float64)) - exact)
     scale = np.where(exact > 0, exact, 1) if each else largest or 1
     share = loss / scale
     if float(share.max()) <= _TOLERANCE:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Set
+from typing import Dict, List, Optional
 
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto
 
 from . import schemas, types, weights
+from .constants import evaluated
 from .layers import MATRIX
 from .names import Names
 from .prepare import drop_unread
 from .types import Scope
-from .walk import graphs
+from .walk import graphs, readers
 
 # Operators that don't increase the number of values.
 _MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
@@ -63,7 +64,9 @@ class _Folder:
             name = node.input[0]
         if not chain:
             return None
-        values = _computed(self.model, chain[::-1], scope, asked)
+        stored = {each: scope.constant(each) for node in chain for each in node.input}
+        feeds = {each: weights.array(tensor) for each, tensor in stored.items() if tensor is not None}
+        values = evaluated(chain[::-1], feeds, asked, self.model)
         made = scope.graph.initializer.add()
         weights.fill(made, values, self.names.fresh(f"{asked}_folded"))
         self.count += 1
@@ -71,34 +74,15 @@ class _Folder:
         return folded
 
 
-def _computed(model: ModelProto, chain: List[NodeProto], scope: Scope, asked: str) -> Any:
-    from onnx.reference import ReferenceEvaluator
-
-    made = {name for node in chain for name in node.output}
-    read = dict.fromkeys(name for node in chain for name in node.input if name and name not in made)
-    stored: Dict[str, TensorProto] = {name: tensor for name in read for tensor in [scope.constant(name)] if tensor}
-    graph = helper.make_graph(
-        chain,
-        "weights",
-        [helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)) for name, tensor in stored.items()],
-        [helper.make_tensor_value_info(asked, TensorProto.UNDEFINED, None)],
-    )
-    small = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    feed = {name: weights.array(tensor) for name, tensor in stored.items()}
-    results: Any = ReferenceEvaluator(small).run(None, feed)
-    return results[0]
-
-
 def _drop_idle(model: ModelProto) -> None:
     """Remove nodes that moved weights and are no longer read."""
     while True:
-        read: Set[str] = {name for graph in graphs(model.graph) for node in graph.node for name in node.input}
-        read |= {value.name for graph in graphs(model.graph) for value in graph.output}
+        read = readers(model)
         idle = [
             (graph, node)
             for graph in graphs(model.graph)
             for node in graph.node
-            if node.op_type in _MOVES and not read & set(node.output)
+            if node.op_type in _MOVES and not any(map(read.get, node.output))
         ]
         if not idle:
             return

@@ -78,6 +78,11 @@ def tensor(values: Array, name: str, kind: Optional[int] = None) -> TensorProto:
     return made
 
 
+def converted(tensor: TensorProto, kind: int) -> TensorProto:
+    """Return a tensor with the same values in another type."""
+    return numpy_helper.from_array(array(tensor).astype(_DTYPES[kind]), tensor.name)
+
+
 def fill(made: TensorProto, values: Array, name: str, kind: Optional[int] = None) -> None:
     """Write values into an empty tensor of a graph, without copying the message."""
     values = np.asarray(values)
@@ -93,7 +98,7 @@ def round_into(made: TensorProto, source: TensorProto, name: str, kind: int) -> 
     Values in a file stay there and are rounded whenever they are read.
     """
     if source.data_location != TensorProto.EXTERNAL:
-        fill(made, _rounded(array(source), kind), name, kind)
+        fill(made, array(source), name, kind)
         return
     made.name, made.data_type = name, kind
     made.dims.extend(source.dims)
@@ -103,16 +108,17 @@ def round_into(made: TensorProto, source: TensorProto, name: str, kind: int) -> 
     entry.key, entry.value = _KIND, str(source.data_type)
 
 
-def _rounded(values: Array, kind: int) -> Array:
+def rounded(values: Array, kind: int) -> Array:
+    """Return float values rounded to FLOAT16, or to BFLOAT16 and as float32."""
     if kind == TensorProto.BFLOAT16:
-        return np.asarray(values)
+        return _from_bfloat16(to_bfloat16(values))
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(values).astype(np.float16)
 
 
 def _bits(values: Array, kind: int) -> Array:
     """Return values in the form that files have for this element type."""
-    values = _rounded(values, kind) if kind == TensorProto.FLOAT16 else np.asarray(values)
+    values = rounded(values, kind) if kind == TensorProto.FLOAT16 else np.asarray(values)
     if kind == TensorProto.BFLOAT16:
         values = to_bfloat16(values)
     return np.ascontiguousarray(values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.util
 import itertools
 import math
@@ -20,14 +19,13 @@ from ..errors import StageError
 from ..onnx_graph import affine, graph, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
-from ..onnx_graph.opsets import lift
+from ..onnx_graph.opsets import for_bf16
 from ..onnx_graph.typed_model import as_asked
 from . import needs, ranges, runners, samples
 from .judging import Judgement, judge
 
 # Without samples, random ones are run only if that is quick.
 _LARGEST_UNASKED = 256 << 20
-_OPSET_OF_BF16 = 13
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,8 @@ def inputs_of(model: ModelProto, job: ModelJob) -> List[samples.Input]:
         kind = value.type.tensor_type
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
         name = TensorProto.DataType.Name(kind.elem_type).lower()
-        found.append(
-            (value.name, runners.dtype_of(value.name, f"tensor({name})"), samples.shape_of(value.name, sizes, job))
-        )
+        dtype = runners.dtype_of(value.name, f"tensor({name})")
+        found.append(samples.Input(value.name, dtype, samples.shape_of(value.name, sizes, job)))
     return found
 
 
@@ -74,8 +71,6 @@ def watched(job: ModelJob, given: Samples, model: ModelProto) -> Tuple[str, rang
     inputs = inputs_of(model, job)
     described, feeds = samples.feeds(given.config, inputs)
     few = list(itertools.islice(feeds, ranges.SAMPLES))
-    if not few:
-        raise needs.no_sample()
     affine.fold(model)
     return described, ranges.Source(
         model, few, lambda: itertools.islice(samples.feeds(given.config, inputs)[1], ranges.SAMPLES, None)
@@ -111,7 +106,7 @@ def find(
     try:
         if known is None:
             if target == "bf16":
-                model = lift(model, _OPSET_OF_BF16, required=_OPSET_OF_BF16, why="bf16")
+                model = for_bf16(model)
             known = watched(job, given, model)
         return _measured(job, given, known, target)
     except StageError:
@@ -136,11 +131,7 @@ def _is_possible(job: ModelJob, given: Samples) -> bool:
 
 def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], target: str) -> Findings:
     described, source = known
-    keep: Dict[str, str] = {}
-    for node in graph.nodes(source.model):
-        pattern = next((each for each in job.kept_patterns if fnmatch.fnmatchcase(node.name, each)), None)
-        if pattern is not None:
-            keep[node.name] = f"keep_fp32: {pattern}"
+    keep = graph.asked_in_fp32(source.model, job.kept_patterns)
     grow = given.asked or given.real or bool(job.keep_auto)
     try:
         found = ranges.measure(source, target, judge(given.config, target), keep=keep, grow=grow)

@@ -21,13 +21,13 @@ from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Segments
+from ..onnx_graph.values import NARROW
 from ..onnx_graph.walk import with_bodies
 from .judging import Judge, Judgement, Values
 from .repairs import Repairs, Spoilt, Ways
 from .spread import Spread
 
 SAMPLES = 2  # for measuring ranges; with the run beside the narrow model, the model runs at most three times
-_LARGEST = {"fp16": 65504.0}
 _ROOM = 1.25  # other inputs reach further than the samples
 _BYTES = 16 << 30  # of tensors that the narrow forms may compute: their time is bounded, and the same everywhere
 _BYTES_OF_LAYERS = 64 << 30  # the same, with single layers narrow, on each sample
@@ -87,7 +87,7 @@ class Source:
             watched = Watched(self.model)
             self._outputs = [watched.run(feed) for feed in self.feeds]
             self.seen, self.observed_bytes = watched.seen, watched.observed_bytes
-            self.runs += watched.runs
+            self.runs += len(self.feeds)
             self.macs = macs.of_layers(self.model, watched.shapes)
         return self._outputs
 
@@ -318,15 +318,15 @@ def _deeper_and_deeper(spoilt: Sequence[Spoilt]) -> Iterator[Dict[str, int]]:
 
 def _overflowing(source: Source, target: str) -> Dict[str, str]:
     """Return the nodes with inputs or outputs that don't fit into the target type, with the reasons."""
-    largest = _LARGEST.get(target)
+    largest = NARROW[target].finite
     found: Dict[str, str] = {}
-    for node in source.model.graph.node if largest is not None else ():
+    for node in source.model.graph.node:
         floats = [name for name in node.input if name in source.seen]
         if node.op_type in FOLLOW and len(floats) < 2:
             continue  # it has the type of its input
         for name in (*node.output, *floats):
             most = source.seen[name].most if name in source.seen else 0.0
-            if largest is not None and most * _ROOM > largest:
+            if most * _ROOM > largest:
                 why = f"{name!r} reaches {most:.3g}, {target} ends at {largest:g}"
                 found.update(dict.fromkeys(with_bodies(node), why))
                 break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
@@ -42,18 +41,16 @@ class Reference:
         self._too_large = False
         self._outputs = [value.name for value in self._session.get_outputs()]
         self._inputs = [
-            (value.name, runners.dtype_of(value.name, value.type), samples.shape_of(value.name, value.shape, job))
+            samples.Input(
+                value.name, runners.dtype_of(value.name, value.type), samples.shape_of(value.name, value.shape, job)
+            )
             for value in self._session.get_inputs()
         ]
         self.described, _ = samples.feeds(self.config, self._inputs)
 
     def feeds(self) -> Iterator[samples.Feed]:
-        """Yield the samples, checking that there is at least one."""
-        _, feeds = samples.feeds(self.config, self._inputs)
-        first = next(feeds, None)
-        if first is None:
-            raise needs.no_sample()
-        return itertools.chain([first], feeds)
+        """Yield the samples; there is at least one."""
+        return samples.feeds(self.config, self._inputs)[1]
 
     def expect(self) -> None:
         """Run the source model on all samples and close it, so that a candidate has its memory.

@@ -19,7 +19,7 @@ from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Fix, Lockstep, Seen, is_float
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Values
-from ..onnx_graph.walk import bodies, graphs, with_bodies
+from ..onnx_graph.walk import reads, with_bodies
 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
 _FAR = 10  # in units of rounding, relative to a tensor's magnitude
@@ -77,7 +77,7 @@ class Ways:
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
                 found.add(node.name)
-                needed.update(_read(node))
+                needed.update(reads(node))
         return found
 
     def kept(self, name: str, depth: int, why: str) -> Dict[str, str]:
@@ -115,13 +115,13 @@ class Repairs:
         """Run the pair on a sample, and return the outputs of the model and those of its repaired twin."""
         for name, value in feed.items():
             self._remember(name, value)
-        return self._pair.run(feed, self)
+        return self._pair.run(feed, self._fix)
 
-    def fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
-        """See ``lockstep.Repair``."""
+    def _fix(self, found: Values, theirs: Values, start: int, end: int) -> Optional[Fix]:
+        """Be the pair's ``lockstep.Repair``."""
         for place in range(start, end):
             node = self.ways.nodes[place]
-            before = max((self._errors.get(name, 0.0) for name in _read(node)), default=0.0)
+            before = max((self._errors.get(name, 0.0) for name in reads(node)), default=0.0)
             for name in node.output:
                 if name in found:
                     self._take(name, found[name], theirs.get(self._wide.get(name, name)))
@@ -215,12 +215,3 @@ def _error(value: Any, twin: Optional[Any]) -> float:
 def _why(tensor: str, share: float, whole: str) -> str:
     moved = f"by {100 * share:.2g} % of its {whole}" if share != math.inf else "to infinity"
     return f"rounding moves {tensor!r} {moved}"
-
-
-def _read(node: NodeProto) -> Iterable[str]:
-    yield from node.input
-    for body in bodies(node):
-        for graph in graphs(body):
-            for inner in graph.node:
-                yield from inner.input
-            yield from (value.name for value in graph.output)

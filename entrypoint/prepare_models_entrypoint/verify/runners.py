@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -13,16 +12,12 @@ from ..contract.backends import loads_compatible_alone, take
 from ..contract.comparison import Latency
 from ..contract.conversion import Plugin
 from ..errors import VerifyError, missing
+from ..onnx_graph.runtime_worker import TYPES
+
+if TYPE_CHECKING:
+    from ..converters.engine_loading import Loaded
 
 _WARM_UP, _MOST, _LEAST_S = 10, 500, 2.0
-
-
-_NUMPY = {
-    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
-    "tensor(int8)": np.int8, "tensor(int16)": np.int16, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
-    "tensor(uint8)": np.uint8, "tensor(uint16)": np.uint16, "tensor(uint32)": np.uint32, "tensor(uint64)": np.uint64,
-    "tensor(bool)": np.bool_,
-}  # fmt: skip
 
 
 def dtype_of(name: str, kind: str) -> Any:
@@ -31,13 +26,13 @@ def dtype_of(name: str, kind: str) -> Any:
     Raises:
         VerifyError: numpy has no such type.
     """
-    if kind not in _NUMPY:
+    if kind not in TYPES:
         raise VerifyError(
             "verification-impossible",
             f"input {name!r} is a {kind}, for which there are no samples",
             hint="remove verify: from this model",
         )
-    return _NUMPY[kind]
+    return TYPES[kind]
 
 
 def session(model: Path) -> Any:
@@ -73,22 +68,12 @@ def cannot_run(error: Exception) -> VerifyError:
     )
 
 
-@dataclass
-class Engine:
-    """A loaded engine, or why it doesn't load. ``runtime`` keeps alive what the engine needs."""
-
-    engine: Any
-    why_not: Optional[str]
-    runtime: Any = None
-
-
-def engine_of(plan: Path, module: str, *, own: bool, plugins: Sequence[Plugin]) -> Engine:
+def engine_of(plan: Path, module: str, *, own: bool, plugins: Sequence[Plugin]) -> Loaded:
     """Load an engine with a TensorRT module. Call it only if there is a GPU: without one, TensorRT may crash."""
     take(module)
     from ..converters import engine_loading
 
-    loaded = engine_loading.load_engine(plan, own=own, plugins=plugins)
-    return Engine(loaded.engine, loaded.why_not, loaded)
+    return engine_loading.load_engine(plan, own=own, plugins=plugins)
 
 
 class EngineRunner:

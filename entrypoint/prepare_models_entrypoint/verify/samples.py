@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -15,9 +14,8 @@ from ..contract.verification import SampleConfig, VerifyConfig
 from ..errors import ConvertError, VerifyError
 from ..onnx_graph import sample_files
 
-# Name, numpy type and shape of an input.
-Input = Tuple[str, Any, Tuple[int, ...]]
-Feed = Dict[str, Any]
+Input = sample_files.Input
+Feed = sample_files.Feed
 
 _WHOLE = "iub"
 
@@ -45,13 +43,14 @@ def feeds(config: VerifyConfig, inputs: List[Input]) -> Tuple[str, Iterator[Feed
     if config.npz is not None:
         arrays = _load(Path(config.npz))
         count = _count(arrays, inputs, config.npz)
+        if not count:
+            raise _unusable("there is no sample", "give at least one")
         return f"{count} samples of {config.npz}", _of_arrays(arrays, inputs, count)
     return f"{config.count} random samples (seed {config.seed})", _random(config, inputs)
 
 
 def _of_images(config: SampleConfig, inputs: List[Input], files: List[Path]) -> Iterator[Feed]:
-    wanted = [sample_files.Input(*each) for each in inputs]
-    feeds = sample_files.feeds(files, config, wanted)
+    feeds = sample_files.feeds(files, config, inputs)
     while True:
         feed = _usable(lambda: next(feeds, None))
         if feed is None:
@@ -63,7 +62,7 @@ def _load(file: Path) -> Mapping[str, Any]:
     try:
         with open_regular(file) as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except sample_files.BROKEN as error:
         raise _unusable(
             f"{file} can't be read as .npz: {error}", "write it with numpy.savez, names are those of the inputs"
         ) from None

@@ -16,7 +16,7 @@ from ..onnx_graph import bisection
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Change, Segments, Values
-from ..onnx_graph.walk import bodies, with_bodies
+from ..onnx_graph.walk import with_bodies, within
 
 _LEAST_SHARE = 0.1  # of the layers that have to become narrow
 _BETWEEN = "errors add up over the layers, and in the nodes between them fp32 takes little time"
@@ -138,4 +138,4 @@ class _Walk:
 
 
 def _computes(node: NodeProto) -> bool:
-    return node.op_type in COMPUTE or any(_computes(inner) for body in bodies(node) for inner in body.node)
+    return any(each.op_type in COMPUTE for each in within(node))

@@ -10,7 +10,7 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from .. import gpu_turn, reach
 from ..confinement import confine
@@ -27,6 +27,9 @@ from ..onnx_graph.findings import Findings
 from ..processes import die_with_parent, show_as
 from . import needs, runners
 from .reference import Reference, open_reference
+
+if TYPE_CHECKING:
+    from ..converters.engine_loading import Loaded
 
 _NO_MEMORY = VerifyError(
     "verification-impossible", "there was not enough memory to compare", hint="verify on a larger machine"
@@ -73,7 +76,7 @@ class _Candidate:
     kind: Optional[str]
     what: str
     runner: Any = None
-    engine: Optional[runners.Engine] = None
+    engine: Optional[Loaded] = None
     engine_not_run: Optional[str] = None
     precision: Optional[str] = None
 

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import zstandard
 
@@ -97,23 +97,20 @@ class Contents:
 
         ``on_bytes``: called with how many bytes of its contents are written, and of how many.
         """
-        with partial_of(target) as (stream, partial, final):
-            self._write(index, stream, on_bytes)
-            sync(stream)
-            replace(partial, final)
-
-    def _write(self, index: Index, writer: BinaryIO, on_bytes: OnBytes) -> None:
         here = [content for content in index.contents if not content.base]
         total, done = sum(content.stored_bytes for content in here), 0
-        writer.write(member(index_name(index.digest), index.to_bytes()))
-        for content in here:
-            writer.write(header(content.name, content.stored_bytes))
-            for chunk in self._stored(content):
-                writer.write(chunk)
-                done += len(chunk)
-                on_bytes(done, total)
-            writer.write(padding(content.stored_bytes))
-        writer.write(END)
+        with partial_of(target) as (stream, partial, final):
+            stream.write(member(index_name(index.digest), index.to_bytes()))
+            for content in here:
+                stream.write(header(content.name, content.stored_bytes))
+                for chunk in self._stored(content):
+                    stream.write(chunk)
+                    done += len(chunk)
+                    on_bytes(done, total)
+                stream.write(padding(content.stored_bytes))
+            stream.write(END)
+            sync(stream)
+            replace(partial, final)
 
     def _stored(self, content: Content) -> Iterator[bytes]:
         """Yield a member's bytes, as they were measured."""

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.source import Source
@@ -23,15 +22,13 @@ from ..manifest.model import Manifest, ModelSpec, require_terms
 from ..planning.planner import built
 from ..running.fetch_process import OnEvent, fetch_sources
 from ..signing import releases
+from ..signing.envelopes import Signer
 from ..support.os_errors import writing
 from ..support.paths import cache_dir
 from . import wheels
 from .contents import Contents, OnBytes, add_image, check_room, spool
 from .index import BundledEngine, BundledImage, BundledModel, Index, ModelFile, Named
 from .unpack import read_index, tree_path
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 
 class Order(Value):
@@ -53,7 +50,7 @@ class Order(Value):
     given_wheels: Path | None = None
     timing: bool = False
     engines: bool = False
-    signer: CryptoSigner | None = None
+    signer: Signer | None = None
     series: str = ""
     counter: int | None = None
     accept_eula: bool = False
@@ -95,7 +92,17 @@ def create(
 
 def _gathered(order: Order, locked: tuple[Manifest, Lock], contents: Contents, on_event: OnEvent, work: Path) -> Index:
     manifest, lock = locked
-    fetched = _fetch(manifest, lock, on_event)
+    base = manifest.path.absolute().parent
+    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
+    remote = [  # what is not just a local file
+        (spec.network, file.source, digests[spec.name, file.place])
+        for spec in manifest.models
+        for file in wanted(spec, base)
+        if file.fetched
+    ]
+    pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
+    results = fetch_sources(remote, on_event=on_event, pins=pins)
+    fetched = {name: Path(result["path"] or "").resolve() for name, result in results.items()}
     models = tuple(
         BundledModel(spec.name, tuple(_model(spec, manifest, lock, fetched, contents))) for spec in manifest.models
     )
@@ -161,21 +168,6 @@ def _engines(order: Order, manifest: Manifest, contents: Contents) -> Iterator[B
         record = contents.add_bytes(json.dumps(entry.record, sort_keys=True).encode("utf-8"))
         files = tuple(Named(name, contents.add(file)) for name, file in sorted(entry.files.items()))
         yield BundledEngine(entry.key, record, files)
-
-
-def _fetch(manifest: Manifest, lock: Lock, on_event: OnEvent) -> dict[str, Path]:
-    """Fetch every source that is not just a local file into the download store; return the path of each."""
-    base = manifest.path.absolute().parent
-    digests = {(name, file.place): file.sha256 for name, files in lock.models.items() for file in files}
-    remote = [
-        (spec.network, file.source, digests[spec.name, file.place])
-        for spec in manifest.models
-        for file in wanted(spec, base)
-        if file.fetched
-    ]
-    pins = Pins.together(fetched_pins(spec, lock, base) for spec in manifest.models)
-    results = fetch_sources(remote, on_event=on_event, pins=pins)
-    return {name: Path(result["path"] or "").resolve() for name, result in results.items()}
 
 
 def _images(order: Order, lock: Lock, contents: Contents, work: Path) -> Iterator[BundledImage]:

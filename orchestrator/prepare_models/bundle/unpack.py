@@ -120,12 +120,9 @@ def unpack(
     """
     with writing(cache_dir(), "choose another with PREPARE_MODELS_CACHE_DIR=DIR"), _workplace(wants) as work:
         index, signed = _verified(bundle, keys, on_bytes, work.sink)
-        needed = index
-
-        def base_sink(_: Index, content: Content) -> Sink | None:
-            return work.sink(needed, content)
-
-        _check_bases(index, [_verified(base, None, on_bytes, base_sink)[0] for base in bases])
+        _check_bases(
+            index, [_verified(base, None, on_bytes, lambda _, each: work.sink(index, each))[0] for base in bases]
+        )
         work.close()
         if signed is not None and accepts:
             releases.accept(signed)
@@ -197,7 +194,9 @@ class _Work:
         """Return what receives a content's bytes, or None if it is not needed."""
         if self._needed is None:
             self._needed = _needed(index, self._wants)
-            self._check_room(index)
+            size = sum(content.bytes for content in index.contents if content.sha256 in self._needed)
+            hint = "free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space"
+            check_room(self._folder, size, "unpacks to", hint=hint)
         if content.sha256 not in self._needed:
             return None
         self.close()
@@ -210,11 +209,6 @@ class _Work:
             sync(self._stream)
             self._stream.close()
             self._stream = None
-
-    def _check_room(self, index: Index) -> None:
-        needed = sum(content.bytes for content in index.contents if content.sha256 in (self._needed or ()))
-        hint = "free disk space there, or set PREPARE_MODELS_CACHE_DIR to a disk with enough space"
-        check_room(self._folder, needed, "unpacks to", hint=hint)
 
 
 def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:

@@ -117,7 +117,10 @@ def _closure(target: Target, extras: frozenset[str]) -> dict[NormalizedName, Dis
 
 def _from_pip(missing: dict[NormalizedName, Distribution], target: Target, folder: Path) -> dict[NormalizedName, Path]:
     """Let pip download wheels into a new folder; packages installed from a URL or directory come from there again."""
-    _require_pip()
+    if importlib.util.find_spec("pip") is None:
+        by_uv = f"uv pip install --python {sys.executable} pip"
+        install = by_uv if shutil.which("uv") else f"{sys.executable} -m ensurepip"
+        raise HostError(f"pip downloads the wheels, and {sys.executable} has no pip", hint=f"{install}; or {_WITHOUT}")
     folder.mkdir()
     places = {name: place for name, found in missing.items() if (place := _place(found)) is not None}
     _pip(folder, ["wheel"], [f"{name} @ {place}" for name, place in places.items()])
@@ -132,13 +135,6 @@ def _from_pip(missing: dict[NormalizedName, Distribution], target: Target, folde
     if _SELF in missing:
         _check_own(missing[_SELF], got[_SELF])
     return got
-
-
-def _require_pip() -> None:
-    if importlib.util.find_spec("pip") is None:
-        by_uv = f"uv pip install --python {sys.executable} pip"
-        install = by_uv if shutil.which("uv") else f"{sys.executable} -m ensurepip"
-        raise HostError(f"pip downloads the wheels, and {sys.executable} has no pip", hint=f"{install}; or {_WITHOUT}")
 
 
 def _pip(folder: Path, action: Sequence[str], requirements: Iterable[str]) -> None:

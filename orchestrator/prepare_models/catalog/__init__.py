@@ -45,14 +45,6 @@ class Entry(Value):
         return {**vars(self), "manifest": dict(self.manifest), "notes": list(self.notes), "sources": list(self.sources)}
 
 
-class Unusable(Value):
-    """A published model that a manifest can't use: where it is, and why not."""
-
-    name: str
-    url: str
-    why: str
-
-
 @functools.cache
 def entries() -> dict[str, Entry]:
     """Return all models by name."""
@@ -60,9 +52,9 @@ def entries() -> dict[str, Entry]:
 
 
 @functools.cache
-def unusable() -> dict[str, Unusable]:
-    """Return the published models that can't be used as they are, by name."""
-    return {raw["name"]: Unusable(raw["name"], raw["url"], raw["why"]) for raw in _data()["unusable"]}
+def unusable() -> dict[str, tuple[str, str]]:
+    """Return the published models that a manifest can't use, by name: the URL of each, and why not."""
+    return {raw["name"]: (raw["url"], raw["why"]) for raw in _data()["unusable"]}
 
 
 def find(name: str) -> Entry:
@@ -74,9 +66,9 @@ def find(name: str) -> Entry:
     found = entries().get(name)
     if found is not None:
         return found
-    closed = unusable().get(name)
-    if closed is not None:
-        raise UsageError(f"{name} can't be taken from the catalog: {closed.why}", hint=f"it is at {closed.url}")
+    if name in unusable():
+        url, why = unusable()[name]
+        raise UsageError(f"{name} can't be taken from the catalog: {why}", hint=f"it is at {url}")
     meant = near(name, entries(), 0.4)
     hint = f"did you mean {', '.join(meant)}?" if meant else "prepare-models catalog list"
     raise UsageError(f"the catalog has no model {name}", hint=hint)
@@ -85,11 +77,8 @@ def find(name: str) -> Entry:
 def search(words: Sequence[str]) -> list[Entry]:
     """Return the entries that contain every word, in any case and field."""
     wanted = [word.lower() for word in words]
-    return [entry for entry in entries().values() if all(word in _text(entry) for word in wanted)]
-
-
-def _text(entry: Entry) -> str:
-    return json.dumps(entry.to_dict()).lower()
+    texts = ((entry, json.dumps(entry.to_dict()).lower()) for entry in entries().values())
+    return [entry for entry, text in texts if all(word in text for word in wanted)]
 
 
 def _data() -> dict[str, Any]:

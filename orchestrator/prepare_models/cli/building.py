@@ -6,60 +6,44 @@ import argparse
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ..executors import choice
 from ..executors.executor import Executor
 from ..options import POLICIES, PULL_OR_BUILD, ContainerOptions, FarmOptions, Sharing, Signatures
 from ..reports import documents, text
+from ..reports.documents import RunReport
 from ..running import progress
+from ..running.progress import Observer
 from ..running.selection import Bundle, Delivery, ManifestLike
 from ..support.page import show
-from .options import add_key, add_output, seconds, signatures, size
-
-if TYPE_CHECKING:
-    from ..reports.documents import RunReport
-    from ..running.progress import Observer
+from .options import add, add_key, add_output, seconds, signatures, size
 
 
 def add_building(command: argparse.ArgumentParser) -> None:
     """Add the options for building and reporting engines, however the models are chosen."""
-    command.add_argument("--report", type=Path, metavar="FILE", help="also write the run's report to FILE")
+    add(command, "--report", "also write the run's report to FILE", Path)
     for form in documents.FORMS:
-        command.add_argument(f"--report-{form}", type=Path, metavar="FILE", help=f"write it as {form}, too")
+        add(command, f"--report-{form}", f"write it as {form}, too", Path)
     add_limits(command)
     add_output(command)
 
 
 def add_limits(command: argparse.ArgumentParser) -> None:
     """Add the options for how long a conversion may take, and whether terms are accepted."""
-    command.add_argument(
-        "--timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="longest time for the conversion of one model (default 6 hours)",
-    )
-    command.add_argument("--accept-eula", action="store_true", help="accept the terms of use of the models")
+    add(command, "--timeout", "longest time for the conversion of one model (default 6 hours)", seconds)
+    add(command, "--accept-eula", "accept the terms of use of the models")
 
 
 def add_sharing(command: argparse.ArgumentParser) -> None:
     """Add which shared store engines come from, and whether they go there."""
     group = command.add_argument_group("shared store")
-    group.add_argument(
-        "--store", metavar="URL", help="take engines from there, such as s3://bucket/prefix or https://..."
-    )
-    group.add_argument(
-        "--policy", choices=POLICIES,
-        help=f"what to do about engines that the store lacks (default {PULL_OR_BUILD})",
-    )  # fmt: skip
+    add(group, "--store", "take engines from there, such as s3://bucket/prefix or https://...", "URL")
+    add(group, "--policy", f"what to do about engines that the store lacks (default {PULL_OR_BUILD})", POLICIES)
     add_key(group, "signs what is pushed")
-    group.add_argument(
-        "--jitter", type=seconds, metavar="SECONDS", help="wait for a random time before the first contact"
-    )
-    group.add_argument(
-        "--bandwidth", type=size, metavar="SIZE", help="pull so many bytes a second at most, such as 2MiB"
-    )
+    add(group, "--jitter", "wait for a random time before the first contact", seconds)
+    add(group, "--bandwidth", "pull so many bytes a second at most, such as 2MiB", size)
 
 
 def sharing(arguments: argparse.Namespace) -> Sharing | None:
@@ -109,8 +93,8 @@ class Place(TypedDict):
     force: bool
 
 
-class Choice(TypedDict):
-    """Which models of a manifest, and what they must match."""
+class Call(Place):
+    """The same of a manifest or bundle: which models of it, and what they must match."""
 
     models: list[str]
     locked: bool
@@ -126,9 +110,11 @@ def place(arguments: argparse.Namespace) -> Place:
     }  # fmt: skip
 
 
-def models(arguments: argparse.Namespace) -> Choice:
-    """Return which models a command line chooses, and what they must match."""
-    return {"models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments)}
+def call(arguments: argparse.Namespace) -> Call:
+    """Return which models a command line chooses, where it builds, and for whom."""
+    return {
+        **place(arguments), "models": arguments.names, "locked": arguments.locked, "signatures": signatures(arguments),
+    }  # fmt: skip
 
 
 def executor(arguments: argparse.Namespace, *, builds: bool = True) -> Executor:

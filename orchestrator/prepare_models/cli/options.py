@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +18,33 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
     from prepare_models_entrypoint.contract.kinds import Kind
+
+
+def add(
+    command: argparse._ActionsContainer,
+    names: str,
+    what: str,
+    kind: Callable[[str], object] | Sequence[str] | None = None,
+    *,
+    many: bool = False,
+    **more: Any,
+) -> None:
+    """Add an argument, or an option, to a command or to a group of its options.
+
+    ``what``: its help. ``kind``: how its value is read, what a text is called in help, or all values that there are;
+    None for a flag. ``many``: whether the option may be repeated; its value is then a list.
+    """
+    if many:
+        more |= {"action": "append", "default": []}
+    if kind is None:
+        more["action"] = "store_true"
+    elif isinstance(kind, str):
+        more["metavar"] = kind
+    elif callable(kind):
+        more = {"type": kind, "metavar": _CALLED.get(kind), **more}
+    else:
+        more["choices"] = kind
+    command.add_argument(*names.split(), help=what, **more)
 
 
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
@@ -34,44 +61,41 @@ def command(actions: Actions, name: str, summary: str, *examples: str, more: str
 
 def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
     """Add the option for machine-readable results."""
-    command.add_argument("--json", action="store_true", help=f"print the {what} as JSON")
+    add(command, "--json", f"print the {what} as JSON")
 
 
 def add_wide(command: argparse.ArgumentParser) -> None:
     """Add the option for lines of any length."""
-    command.add_argument("--wide", action="store_true", help="don't fit tables to the terminal")
+    add(command, "--wide", "don't fit tables to the terminal")
 
 
 def add_models_dir(command: argparse.ArgumentParser) -> None:
     """Add the models directory that a command works on."""
-    command.add_argument("models_dir", type=Path, metavar="MODELS_DIR", help="Triton model repository")
+    add(command, "models_dir", "Triton model repository", Path, metavar="MODELS_DIR")
 
 
 def add_arch(command: argparse.ArgumentParser, what: str) -> None:
     """Add the option for an architecture. ``what``: whose it is."""
-    command.add_argument("--arch", choices=ARCHITECTURES, help=what)
+    add(command, "--arch", what, ARCHITECTURES)
 
 
-def add_target_dir(command: argparse.ArgumentParser, *names: str, what: str = "Triton model repository") -> None:
+def add_target_dir(
+    command: argparse.ArgumentParser, names: str = "--models-dir", *, what: str = "Triton model repository"
+) -> None:
     """Add the option for the models directory that a command writes. ``names``: of the option."""
-    names = names or ("--models-dir",)
-    command.add_argument(*names, type=Path, default=Path("models"), metavar="DIR", help=f"{what} (default: ./models)")
+    add(command, names, f"{what} (default: ./models)", Path, default=Path("models"), metavar="DIR")
 
 
 def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
     """Add the option for the consumers whose rules apply. ``otherwise``: the default, in words."""
-    command.add_argument(
-        "--consumer", type=consumer, action="append", default=[], metavar="NAME[@RELEASE]",
-        help=f"consumer to check for, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})",
-    )  # fmt: skip
+    told = f"consumer to check for, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})"
+    add(command, "--consumer", told, consumer, many=True)
 
 
 def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
     """Add the option for the path at which consumers see the models directory."""
-    command.add_argument(
-        "--deploy-dir", type=deploy_dir, metavar="PATH",
-        help=f"the models directory as the consumers see it, such as a mount of their container (default: {otherwise})",
-    )  # fmt: skip
+    told = f"the models directory as the consumers see it, such as a mount of their container (default: {otherwise})"
+    add(command, "--deploy-dir", told, deploy_dir)
 
 
 def add_table(command: argparse.ArgumentParser, what: str = "result") -> None:
@@ -86,11 +110,9 @@ def add_output(command: argparse.ArgumentParser, *, table: bool = True) -> None:
     if table:
         add_wide(command)
     volume = command.add_mutually_exclusive_group()
-    volume.add_argument("-q", "--quiet", action="store_true", help="no progress, errors only")
+    add(volume, "-q --quiet", "no progress, errors only")
     volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")
-    command.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="format of the log on standard error"
-    )
+    add(command, "--log-format", "format of the log on standard error", ("text", "json"), default="text")
 
 
 def positive(text: str) -> int:
@@ -192,93 +214,73 @@ def size(text: str) -> int:
 
 def add_bases(command: argparse.ArgumentParser) -> None:
     """Add the option for bundles that another one needs."""
-    command.add_argument(
-        "--base", type=Path, action="append", default=[], metavar="FILE",
-        help="bundle that this one builds on; may be repeated",
-    )  # fmt: skip
+    add(command, "--base", "bundle that this one builds on; may be repeated", Path, many=True)
 
 
 def add_executor(command: argparse.ArgumentParser) -> None:
-    """Add the options for where the work is done, and for containers."""
-    command.add_argument("--executor", choices=NAMES, default="auto", help="where engines are built (default auto)")
-    command.add_argument("--nice", action="store_true", help="let builds give way to other programs")
+    """Add the options for where the work is done, for containers, and how a farm is reached."""
+    add(command, "--executor", "where engines are built (default auto)", NAMES, default="auto")
+    add(command, "--nice", "let builds give way to other programs")
     group = command.add_argument_group("containers")
-    group.add_argument("--platform", metavar="NAME", help="platform of the image (default: detected; see image list)")
-    group.add_argument("--image", metavar="IMAGE", help="another image of this tool")
-    group.add_argument("--gpu", metavar="GPU", help="none, all, a number or a UUID (default: all where one is needed)")
-    group.add_argument("--memory", type=size, metavar="SIZE", help="memory of a container, such as 8GiB; 0: no limit")
-    add_farm(command)
-
-
-def add_farm(command: argparse.ArgumentParser) -> None:
-    """Add how a farm is reached."""
+    add(group, "--platform", "platform of the image (default: detected; see image list)", "NAME")
+    add(group, "--image", "another image of this tool", "IMAGE")
+    add(group, "--gpu", "none, all, a number or a UUID (default: all where one is needed)", "GPU")
+    add(group, "--memory", "memory of a container, such as 8GiB; 0: no limit", size)
     group = command.add_argument_group("farm")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="of the farm, such as tls://build.example:8786")
+    add(group, "--scheduler", "of the farm, such as tls://build.example:8786", "ADDRESS")
     for part, what in (("ca", "certificate of the authority"), ("cert", "own certificate"), ("key", "own private key")):
-        group.add_argument(f"--tls-{part}", type=Path, metavar="FILE", help=f"PEM file of the {what}, for tls://")
-    group.add_argument("--insecure", action="store_true", help="let tcp:// leave this machine; see docs/security.md")
+        add(group, f"--tls-{part}", f"PEM file of the {what}, for tls://", Path)
+    add(group, "--insecure", "let tcp:// leave this machine; see docs/security.md")
 
 
 def add_selection(command: argparse.ArgumentParser) -> None:
     """Add the options for the manifest or bundle, and the models in it, that a command works on."""
-    command.add_argument(
-        "manifest", type=manifest, nargs="?", metavar="MANIFEST", help="default: ./models.yaml; none with --bundle"
-    )
-    command.add_argument("names", nargs="*", metavar="NAME", help="models to work on (default: all)")
-    command.add_argument("--bundle", type=Path, metavar="FILE", help="take everything from a bundle, without a network")
+    told = "default: ./models.yaml; none with --bundle"
+    add(command, "manifest", told, manifest, nargs="?")
+    add(command, "names", "models to work on (default: all)", "NAME", nargs="*")
+    add(command, "--bundle", "take everything from a bundle, without a network", Path)
     add_bases(command)
     add_delivery(command)
-    command.add_argument("--locked", action="store_true", help="refuse whatever differs from the manifest's lock")
+    add(command, "--locked", "refuse whatever differs from the manifest's lock")
     add_require(command)
 
 
-def add_delivery(command: argparse.ArgumentParser, *models_dir: str) -> None:
+def add_delivery(command: argparse.ArgumentParser, models_dir: str = "--models-dir") -> None:
     """Add the options for where engines are built, where they go and for whom. ``models_dir``: names of its option."""
-    add_target_dir(command, *models_dir)
+    add_target_dir(command, models_dir)
     add_executor(command)
-    command.add_argument(
-        "--tensor-names",
-        type=pair,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="BINDING=NAME",
-        help="tensor names in ROS 2 messages, for one model; ros: in the manifest does the same",
-    )
+    told = "tensor names in ROS 2 messages, for one model; ros: in the manifest does the same"
+    add(command, "--tensor-names", told, pair, nargs="+", action="extend", default=[])
     add_consumer(command, "the manifest's, else all")
     add_deploy_dir(command, "the manifest's, else where it is")
-    command.add_argument("--force", action="store_true", help="rebuild engines that are up to date, too")
+    add(command, "--force", "rebuild engines that are up to date, too")
 
 
 def add_key(command: argparse._ActionsContainer, does: str, *, required: bool = False) -> None:
     """Add the options for a private key. ``does``: what it is for."""
-    command.add_argument("--sign", type=Path, required=required, metavar="KEY", help=f"private key (PEM) that {does}")
-    command.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add(command, "--sign", f"private key (PEM) that {does}", Path, required=required, metavar="KEY")
+    add(command, "--password-file", "file that holds the key's password", Path)
 
 
 def add_sign(command: argparse.ArgumentParser) -> None:
     """Add the options that sign what a command writes."""
     group = command.add_argument_group("signature")
     add_key(group, "signs it")
-    group.add_argument(
-        "--series", metavar="NAME", help="series that this edition belongs to (default: the manifest's name)"
-    )
-    group.add_argument("--counter", type=int, metavar="N", help="number of the edition (default: the time)")
+    add(group, "--series", "series that this edition belongs to (default: the manifest's name)", "NAME")
+    add(group, "--counter", "number of the edition (default: the time)", int, metavar="N")
 
 
 def add_require(command: argparse.ArgumentParser) -> None:
     """Add the options that require a signature."""
     group = command.add_argument_group("signature")
-    group.add_argument("--require-signed", action="store_true", help="refuse what no trusted key signed")
-    group.add_argument("--public-key", type=Path, metavar="FILE", help="the one key (PEM) that must have signed it")
+    add(group, "--require-signed", "refuse what no trusted key signed")
+    add(group, "--public-key", "the one key (PEM) that must have signed it", Path)
     add_keys_file(group)
 
 
 def add_keys_file(command: argparse._ActionsContainer) -> None:
     """Add the option that names the list of keys."""
-    command.add_argument(
-        "--trusted-keys", type=Path, metavar="FILE", help="list of trusted keys; see prepare-models trust"
-    )
+    add(command, "--trusted-keys", "list of trusted keys; see prepare-models trust", Path)
 
 
 def signatures(arguments: argparse.Namespace) -> Signatures:
@@ -293,3 +295,10 @@ def signer(arguments: argparse.Namespace) -> CryptoSigner | None:
     from ..signing import envelopes
 
     return envelopes.private_key(arguments.sign, arguments.password_file)
+
+
+# What values are called in help, by how they are read.
+_CALLED: dict[Callable[[str], object], str] = {
+    Path: "FILE", positive: "N", seconds: "SECONDS", days: "DAYS", size: "SIZE", manifest: "MANIFEST",
+    consumer: "NAME[@RELEASE]", deploy_dir: "PATH", pair: "BINDING=NAME",
+}  # fmt: skip

@@ -62,8 +62,14 @@ def connect() -> docker.DockerClient:
     """Return a client that uses the container engine's newest API version.
 
     The environment's CA bundle is for downloads; requests would use it instead of the container engine's own authority.
+    An address that crashes the SDK is refused, and so is a context that it would ignore in favour of the default.
     """
-    _check_address()
+    host = os.environ.get("DOCKER_HOST")
+    if host and not address.is_valid(host):
+        raise explain("Invalid bind address")  # not repeated, as it may contain a password
+    context = None if host else os.environ.get("DOCKER_CONTEXT")
+    if context and ContextAPI.get_context(context) is None:
+        raise explain(f"no such Docker context: {context}")
     try:
         with contextlib.closing(docker.from_env(version=MINIMUM_DOCKER_API_VERSION)) as client:
             client.api.trust_env = False
@@ -75,16 +81,6 @@ def connect() -> docker.DockerClient:
     client = docker.from_env(version=spoken)
     client.api.trust_env = False
     return client
-
-
-def _check_address() -> None:
-    """Refuse an address that crashes the SDK, and a context that the SDK would ignore in favour of the default."""
-    host = os.environ.get("DOCKER_HOST")
-    if host and not address.is_valid(host):
-        raise explain("Invalid bind address")  # not repeated, as it may contain a password
-    context = None if host else os.environ.get("DOCKER_CONTEXT")
-    if context and ContextAPI.get_context(context) is None:
-        raise explain(f"no such Docker context: {context}")
 
 
 def lines(answers: Iterable[Mapping[str, str]]) -> Iterator[str]:

@@ -155,7 +155,9 @@ class Containers:
             container = self._client.containers.create(**arguments(spec, local=self.daemon.local))
         try:
             with translated(connected=True):
-                self._send(container, spec, on_sent)
+                if not self.daemon.local:  # it doesn't see this machine's files
+                    for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
+                        container.put_archive(volume, archive)
                 ended = self._attend(container, on_out, on_err, timeout_s)
             self._bring(container, spec)
         except (HostError, InterruptedRunError):
@@ -167,12 +169,6 @@ class Containers:
                 self._running.discard(container)
             self._remove(container)
         return None if self._stopped.is_set() else ended
-
-    def _send(self, container: Container, spec: RunSpec, on_sent: copied_files.OnSent) -> None:
-        """Send a container the files that a remote container engine doesn't see."""
-        if not self.daemon.local:
-            for volume, archive in copied_files.archives(spec.binds, spec.user, self._stopped.is_set, on_sent):
-                container.put_archive(volume, archive)
 
     def _bring(self, container: Container, spec: RunSpec) -> None:
         """Fetch what a container wrote to the directories in ``back``."""
@@ -263,19 +259,18 @@ class Containers:
                 if not keep(container.labels):
                     self._remove(container)
 
+    @translated()
     def images(self) -> list[Image]:
         """Return this tool's images."""
-        with translated():
-            found = self._client.images.list(filters={"label": f"{LABEL}.platform"})
-            return [Image.of(image.attrs) for image in found]
+        return [Image.of(each.attrs) for each in self._client.images.list(filters={"label": f"{LABEL}.platform"})]
 
+    @translated()
     def image(self, name: str) -> Image | None:
         """Return an image by its name, or None if the container engine doesn't have it."""
-        with translated():
-            try:
-                return Image.of(self._client.images.get(name).attrs)
-            except ImageNotFound:
-                return None
+        try:
+            return Image.of(self._client.images.get(name).attrs)
+        except ImageNotFound:
+            return None
 
     def needed(self, name: str, platform: str = "") -> Image:
         """Return an image by its name. ``platform``: the one that it is built for, if known.
@@ -290,49 +285,36 @@ class Containers:
             raise ContainerError("image-missing", message, hint=f"{build}, or image pull, or image load")
         return image
 
-    def build(
-        self,
-        context: IO[bytes],
-        *,
-        dockerfile: str,
-        tag: str,
-        build_args: Mapping[str, str],
-        target: str,
-        network: str | None = None,
-        platform: str | None = None,
-    ) -> Iterator[str]:
-        """Build an image from a tar of its context; yield the builder's lines.
+    def build(self, context: IO[bytes], **options: Any) -> Iterator[str]:
+        """Build an image from a tar of its context; yield the builder's lines. ``options``: those of the Docker SDK.
 
         Raises:
             HostError: a step failed; the message is the builder's.
         """
         with translated():
-            answers = self._client.api.build(
-                fileobj=context, custom_context=True, dockerfile=dockerfile, tag=tag, buildargs=dict(build_args),
-                rm=True, forcerm=True, decode=True, target=target, network_mode=network, platform=platform,
-            )  # fmt: skip
-            yield from lines(answers)
+            build = self._client.api.build
+            yield from lines(build(fileobj=context, custom_context=True, rm=True, forcerm=True, decode=True, **options))
 
     def pull(self, reference: str) -> Iterator[str]:
         """Pull an image; yield the registry's messages."""
         with translated():
             yield from lines(self._client.api.pull(reference, stream=True, decode=True))
 
+    @translated()
     def tag(self, reference: str, name: str) -> None:
         """Give an image a second name."""
         repository, _, tag = name.rpartition(":")
-        with translated():
-            self._client.images.get(reference).tag(repository, tag)
+        self._client.images.get(reference).tag(repository, tag)
 
     def save(self, name: str) -> Iterator[bytes]:
         """Yield the archive of an image."""
         with translated():
             yield from self._client.images.get(name).save(named=name)
 
+    @translated()
     def load(self, archive: Iterable[bytes]) -> list[Image]:
         """Load an archive and return its images."""
-        with translated():
-            return [Image.of(image.attrs) for image in self._client.images.load(archive)]  # type: ignore[arg-type]  # it sends what it can iterate over
+        return [Image.of(image.attrs) for image in self._client.images.load(archive)]  # type: ignore[arg-type]  # it sends what it can iterate over
 
     def _remove(self, container: Container) -> None:
         """Remove a container; wait for a restarting daemon, and leave the rest to the next run's sweep."""

@@ -153,7 +153,9 @@ def ask_image(address: str, name: str) -> Image | None:
         connection.settimeout(_TIMEOUT_S)
         connection.connect(address)
         connection.sendall(question.encode("ascii"))
-        answer = b"".join(_pieces(connection))
+        answer = bytearray()
+        while len(answer) < _LARGEST and (piece := connection.recv(1 << 16)):
+            answer += piece
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     if status == [b"404"]:
@@ -164,13 +166,6 @@ def ask_image(address: str, name: str) -> Image | None:
         return Image.of(json.loads(body))
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the engine describes no image: {error!r}") from None
-
-
-def _pieces(connection: socket.socket) -> list[bytes]:
-    pieces: list[bytes] = []
-    while sum(map(len, pieces)) < _LARGEST and (piece := connection.recv(1 << 16)):
-        pieces.append(piece)
-    return pieces
 
 
 def owner_labels(extra: Mapping[str, str]) -> dict[str, str]:

@@ -5,8 +5,8 @@ The first row with every part in the text counts. An unknown message is kept as 
 
 from __future__ import annotations
 
-import importlib.resources
 import json
+from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ContainerError
@@ -15,19 +15,14 @@ from ..errors import ContainerError
 class Row(NamedTuple):
     """parts: texts that all have to occur; code: error code; meaning: what it means; fix: what to do."""
 
-    parts: tuple[str, ...]
+    parts: list[str]
     code: str
     meaning: str
     fix: str
 
 
-def _read() -> tuple[Row, ...]:
-    file = importlib.resources.files(__package__ or "prepare_models.docker") / "daemon_errors.json"
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    return tuple(Row(tuple(row["parts"]), row["code"], row["meaning"], row["fix"]) for row in rows)
-
-
-ROWS = _read()
+_FILE = Path(__file__).with_suffix(".json")
+ROWS = [Row(**row) for row in json.loads(_FILE.read_text(encoding="utf-8"))]
 TOOLKIT = next(row.fix for row in ROWS if row.code == "toolkit-missing")
 
 

@@ -60,18 +60,22 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
         )
     if wanted == NONE:
         return WITHOUT
-    if daemon.podman and version_of(daemon) < (5, 4):
+    release = tuple(int(part) for part in daemon.version.split(".")[:2] if part.isdigit())
+    if daemon.podman and release < (5, 4):
         raise HostError(
             f"Podman {daemon.version} silently drops GPU requests of its Docker-compatible API",
             hint="use Podman 5.4 or later with a CDI specification, or Docker",
         )
     if machine.jetson:
         return _on_jetson(daemon, machine, wanted)
-    if daemon.podman:
-        return _on_podman(daemon, machine, wanted)
-    cdi = offered_cdi(daemon, machine)
+    cdi, name = offered_cdi(daemon, machine), "Podman" if daemon.podman else "Engine"
     if cdi:
-        return _cdi(cdi, wanted, f"Engine {daemon.version} knows {', '.join(cdi)}")
+        return _cdi(cdi, wanted, f"{name} {daemon.version} knows {', '.join(cdi)}")
+    if daemon.podman:
+        raise HostError(
+            "Podman gives GPUs through CDI only, and there is no specification",
+            hint="run: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+        )
     if daemon.api >= _DEVICE_REQUEST_API:
         return Access(DEVICE_REQUEST, (wanted,), f"Engine {daemon.version} lists no CDI device: NVIDIA's prestart hook")
     raise HostError(
@@ -117,21 +121,6 @@ def _on_jetson(daemon: Daemon, machine: Machine, wanted: str) -> Access:
         hint="run: sudo apt-get install nvidia-container-toolkit && sudo nvidia-ctk runtime configure --runtime=docker "
         "&& sudo systemctl restart docker",
     )
-
-
-def _on_podman(daemon: Daemon, machine: Machine, wanted: str) -> Access:
-    cdi = offered_cdi(daemon, machine)
-    if not cdi:
-        raise HostError(
-            "Podman gives GPUs through CDI only, and there is no specification",
-            hint="run: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
-        )
-    return _cdi(cdi, wanted, f"Podman {daemon.version} knows {', '.join(cdi)}")
-
-
-def version_of(daemon: Daemon) -> tuple[int, ...]:
-    """Return the container engine's version as numbers."""
-    return tuple(int(part) for part in daemon.version.split(".")[:2] if part.isdigit())
 
 
 def _cdi(offered: tuple[str, ...], wanted: str, reason: str) -> Access:

@@ -9,17 +9,14 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 
 from .. import __version__
 from ..errors import HostError, UsageError
 from ..machine.platforms import Platform, table
+from .container import Containers
 from .daemon import MACHINES
-
-if TYPE_CHECKING:
-    from .container import Containers
 
 _ENTRYPOINT = "prepare_models_entrypoint"
 _CONVERTER = "tao-converter"
@@ -104,9 +101,9 @@ def build(
         context(tao_converter=tao_converter, ca=ca),
         dockerfile=f"docker/{platform.dockerfile}",
         tag=tag or platform.image,
-        build_args=wanted,
+        buildargs=wanted,
         target=_CONVERTER if tao_converter else "runtime",
-        network=network,
+        network_mode=network,
         platform=f"linux/{DOCKER_ARCH[arch]}" if arch else None,
     )
 

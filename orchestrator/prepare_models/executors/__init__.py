@@ -2,7 +2,7 @@
 
 FARM = "dask"  # the one with --scheduler
 
-# Name, and module and class of the environment, which is created from the command line's options.
+# Name, and module and class, which is created from the command line's options.
 EXECUTORS = {
     "local": ("local", "LocalPython"),
     "docker": ("docker", "Docker"),

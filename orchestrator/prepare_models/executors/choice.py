@@ -21,8 +21,10 @@ def named(name: str, options: ContainerOptions | None = None) -> Executor:
         HostError: it doesn't work here.
     """
     module, kind = EXECUTORS[name]
-    environment = getattr(importlib.import_module(f"{__package__}.{module}"), kind)
-    return Executor(name, environment(options or ContainerOptions()))
+    executor: Executor = getattr(importlib.import_module(f"{__package__}.{module}"), kind)(
+        options or ContainerOptions()
+    )
+    return executor
 
 
 def pick(name: str, options: ContainerOptions | None = None, *, builds: bool = True) -> Executor:
@@ -60,7 +62,7 @@ def _automatic(options: ContainerOptions, *, builds: bool) -> Executor:
     if not options.given and found is not None and found.image is None and unavailable() is None:
         return named("local", options)
     try:
-        return Executor("docker", docker.Docker(options, lambda _: found))
+        return docker.Docker(options, lambda _: found)
     except HostError as error:
         if options.given:
             raise

@@ -68,8 +68,16 @@ class FetchingContainers(Downloader):
         """Describe a container that sees the download store and has the network settings."""
         store = contents_dir() / "downloads"
         store.mkdir(parents=True, exist_ok=True)
-        environment, ca_binds = _network_environment()
-        binds = (Bind(store, str(store), read_only=False), *binds, *ca_binds)
+        # What a download needs from this environment: proxies, and a custom CA.
+        names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
+        environment = {name: os.environ[name] for name in names if os.environ.get(name)}
+        ca: dict[str, Bind] = {}
+        for name in _CA_VARIABLES:
+            place = Path(os.environ[name]).absolute() if os.environ.get(name) else None
+            if place is not None and place.exists():
+                environment[name] = str(place)
+                ca[str(place)] = Bind(place.resolve(), str(place))
+        binds = (Bind(store, str(store), read_only=False), *binds, *ca.values())
         return self._site.container(argv, binds, gpu.WITHOUT, network="host", environment=environment, labels=labels)
 
 
@@ -98,8 +106,10 @@ class BuildingContainers(Transport):
                 spec = replace(spec, back={} if shared else _written(step))
                 return attend(self._site, step, spec, on_event, timeout_s)
         finally:
-            if step.kind is JobKind.RUN:
-                _remove_empty(work.output_dir)
+            # What published nothing leaves no directories: Triton considers every directory a model.
+            for directory in (work.output_dir / "1", work.output_dir) if step.kind is JobKind.RUN else ():
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
 
     def deliver(self, step: Step, report: ModelReport) -> ErrorInfo | None:
         """Publish what was copied from another machine."""
@@ -117,8 +127,11 @@ class ContainerFetcher:
         self._describe, self._job, self._connection = containers.container, job, connection
         self._containers = Containers()
 
-    def start(self) -> None:
-        """Do nothing: the container starts with ``results``."""
+    def __enter__(self) -> ContainerFetcher:  # noqa: PYI034  # Self is not in Python 3.10
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._containers.close()
 
     def results(self) -> None:
         """Fetch all sources. Failed ones are retried by the build, which reports why they fail."""
@@ -135,10 +148,6 @@ class ContainerFetcher:
     def stop(self) -> None:
         """End the container, from another thread."""
         self._containers.stop()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._containers.close()
 
 
 def attend(site: Site, step: Step, spec: RunSpec, on_event: OnEvent, timeout_s: float | None = None) -> Outcome | None:
@@ -188,26 +197,6 @@ def _bound(paths: Sequence[Path]) -> list[Bind]:
 
 def _secret(file: Path | None, target: Path) -> list[Bind]:
     return [] if file is None else [Bind(file, str(target))]
-
-
-def _remove_empty(output_dir: Path) -> None:
-    """Remove the directories of a build that published nothing: Triton considers every directory a model."""
-    for directory in (output_dir / "1", output_dir):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
-
-
-def _network_environment() -> tuple[dict[str, str], list[Bind]]:
-    """Return what a download needs from this environment: proxies, and a custom CA with its bind."""
-    names = [name for each in _PROXY_VARIABLES for name in (each, each.lower())]
-    environment = {name: os.environ[name] for name in names if os.environ.get(name)}
-    binds: dict[str, Bind] = {}
-    for name in _CA_VARIABLES:
-        place = Path(os.environ[name]).absolute() if os.environ.get(name) else None
-        if place is not None and place.exists():
-            environment[name] = str(place)
-            binds[str(place)] = Bind(place.resolve(), str(place))
-    return environment, list(binds.values())
 
 
 def _own_downloads(work: Work) -> list[Path]:

@@ -24,10 +24,10 @@ from ..machine import environments, platforms
 from ..machine.facts import Machine
 from ..machine.platforms import Platform
 from ..options import ContainerOptions
+from .executor import Downloader, Executor, Transport
 from .local import LocalPython
 
 if TYPE_CHECKING:
-    from .executor import Downloader, Transport
     from .site import Site
 
 _ID = "sha256:[0-9a-f]{64}"
@@ -39,12 +39,6 @@ class Found(Value):
     machine: Machine
     platform: Platform
     image: Image | None
-
-
-class _Connected(Value):
-    site: Site
-    building: Transport
-    fetching: Downloader
 
 
 def look(options: ContainerOptions) -> Found | None:
@@ -67,8 +61,10 @@ def look(options: ContainerOptions) -> Found | None:
         return None
 
 
-class Docker:
+class Docker(Executor):
     """Containers of one image."""
+
+    name = "docker"
 
     def __init__(self, options: ContainerOptions, look: Callable[[ContainerOptions], Found | None] = look) -> None:
         """Connect, unless the image was described before. ``look``: finds what can be known without a connection.
@@ -80,7 +76,7 @@ class Docker:
         self._guard = threading.Lock()
         self._umask = caller_umask()  # read before there are threads, which change it briefly
         self._stopped = False
-        self._connected: _Connected | None = None
+        self._site: Site | None = None
         self._runtime: RuntimeInfo | None = None
         found = look(options)
         if found is not None and found.image is not None and found.image.unfit() is None:
@@ -91,13 +87,13 @@ class Docker:
             self._options = replace(options, platform=found.platform.name, image=found.image.id)
         if self._runtime is None:
             self._options = options
-            site = self._connect().site
+            site = self._connect()
             self._platform, self._image = site.platform, site.image
 
     def describe(self) -> RuntimeInfo:
         """Return backend and GPU as the image reported them before, or else as it reports them now."""
         if self._runtime is None:
-            self._runtime = self._connect().site.describe()
+            self._runtime = self._connect().describe()
         return self._runtime
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:
@@ -106,34 +102,35 @@ class Docker:
 
     def building(self) -> Transport:
         """Return containers with a GPU."""
-        return self._connect().building
+        from .containers import BuildingContainers
+
+        return BuildingContainers(self._connect())
 
     def fetching(self) -> Downloader:
         """Return containers with a network; this Python if the daemon is on another machine."""
-        return self._connect().fetching
+        from .containers import FetchingContainers
+
+        site = self._connect()
+        return FetchingContainers(site) if site.local else self._local
 
     def stop(self) -> None:
         """End everything that runs, in this Python and in containers."""
         with self._guard:
             self._stopped = True
-            connected = self._connected
+            site = self._site
         self._local.stop()
-        if connected is not None:
-            connected.site.containers.stop()
+        if site is not None:
+            site.containers.stop()
 
-    def _connect(self) -> _Connected:
+    def _connect(self) -> Site:
         with self._guard:
             if self._stopped:
                 raise InterruptedRunError("the run was stopped")
-            if self._connected is None:
-                self._connected = self._made()
-            return self._connected
+            if self._site is None:
+                from .site import Site
 
-    def _made(self) -> _Connected:
-        from .containers import BuildingContainers, FetchingContainers
-        from .site import Site
-
-        site = Site(self._options, self._umask)
-        if self._runtime is not None:
-            site.describe()  # asks the image again if the way to the GPU has changed
-        return _Connected(site, BuildingContainers(site), FetchingContainers(site) if site.local else self._local)
+                site = Site(self._options, self._umask)
+                if self._runtime is not None:
+                    site.describe()  # asks the image again if the way to the GPU has changed
+                self._site = site
+            return self._site

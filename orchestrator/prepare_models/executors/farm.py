@@ -27,18 +27,20 @@ from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from ..running.publishing import Publisher
 from ..store import restore
-from ..store.local import Store, Turn, open_store
+from ..store.local import Turn, open_store
 from ..store.shared import SharedStore
-from .executor import Downloader
+from . import FARM
+from .executor import Downloader, Executor
 from .work import Lines, OnEvent, Outcome, Step, Work
 
 _AT_ONCE = 128
 
 
-class Farm:
+class Farm(Executor):
     """All machines of a farm."""
 
-    at_once = _AT_ONCE
+    name = FARM
+    builds_here = False
 
     def __init__(self, options: ContainerOptions) -> None:
         """Connect to the scheduler.
@@ -58,6 +60,10 @@ class Farm:
         member.refuse_versions(
             self._cluster.members(), {"prepare-models": __version__, "distributed": version()}, self._cluster.version()
         )
+
+    def at_once(self, jobs: int) -> int:
+        """Return how many models are handed over at once, however few this machine would work on."""
+        return max(jobs, _AT_ONCE)
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
         """Return these device classes, all of which have workers."""
@@ -99,8 +105,10 @@ class Farm:
         self._cluster.stop()
 
 
-class _Class(Downloader):
-    """The workers of one device class: the environment, and the transport of all steps."""
+class _Class(Executor, Downloader):
+    """The workers of one device class: the executor, and the transport of all steps."""
+
+    name = FARM
 
     def __init__(self, device: str, cluster: Cluster, shared: SharedStore, *, attach: bool) -> None:
         self._device, self._cluster, self._shared, self._attach = device, cluster, shared, attach
@@ -173,21 +181,18 @@ class _Class(Downloader):
         turn = store.turn(key, work.output_dir, on_wait=lambda _: None, stopped=lambda: self._cluster.stopped)
         planned = PlannedModel(work.spec, work.output_dir, BUILD, "", turn=key)
         with contextlib.nullcontext() if key == work.build_key else turn, Publisher() as publisher:
-            self._pull(key, report, store)
+            digest = report["engine"]["sha256"] if report["engine"] else ""
+            came = self._shared.pull(key, store, locked={key: digest}, stopped=lambda: self._cluster.stopped)
+            if came is None:
+                told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
+                raise FarmError("farm-engine-absent", told)
+            # Its digest came over the farm's own connection, so it counts as built here, signed or not.
+            store.put({**came.record, "origin": None}, came.files)
             entry = restore.find(store, planned, Turn(waited=False, last_place=None))
             if entry is None:
                 raise FarmError("farm-engine-differs", f"the engine {key[:16]} is not what the manifest asks for")
             found = restore.restore(entry, planned, publisher)
         return {**found, "status": report["status"], "stages": report["stages"]} if found["error"] is None else found
-
-    def _pull(self, key: str, report: ModelReport, store: Store) -> None:
-        digest = report["engine"]["sha256"] if report["engine"] else ""
-        entry = self._shared.pull(key, store, locked={key: digest}, stopped=lambda: self._cluster.stopped)
-        if entry is None:
-            told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
-            raise FarmError("farm-engine-absent", told)
-        # Its digest came over the farm's own connection, so it counts as built here, signed or not.
-        store.put({**entry.record, "origin": None}, entry.files)
 
 
 def _sendable(spec: ModelSpec) -> ModelSpec:

@@ -21,15 +21,17 @@ from ..options import ContainerOptions
 from ..running import child
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import Fetching
-from .executor import Downloader
+from .executor import Downloader, Executor
 from .work import Lines, OnEvent, Outcome, Step
 
 _TERM_GRACE_S = 5.0
 _ENDED_ITSELF = (0, 1, 2)
 
 
-class LocalPython(Downloader):
-    """This Python: the environment, and the transport of all steps."""
+class LocalPython(Executor, Downloader):
+    """This Python: the executor, and the transport of all steps."""
+
+    name = "local"
 
     def __init__(self, options: ContainerOptions | None = None) -> None:
         self._nice = {NICE_VARIABLE: "1"} if options is not None and options.nice else {}

@@ -20,7 +20,7 @@ from prepare_models_entrypoint.contract.runtime import BOARD_VARIABLE
 from ..docker import gpu
 from ..docker.container import Containers, RunSpec
 from ..docker.copied_files import Bind
-from ..docker.daemon import LABEL, Image, container_groups, container_user, owner_labels, owner_lives
+from ..docker.daemon import LABEL, container_groups, container_user, owner_labels, owner_lives
 from ..errors import ContainerError, KeyUnavailableError
 from ..machine import platforms
 from ..machine.environments import image_facts, machine_facts, remember, remembered, this_machine
@@ -59,7 +59,10 @@ class Site:
         self._machine = this_machine() if daemon.local else _machine_elsewhere(options, daemon.arch)
         self.platform = platforms.of(options.platform, self._machine)
         self._name = options.image or self.platform.image
-        self.image = self._find_image()
+        self.image = self.containers.needed(self._name, self.platform.name)
+        why_not = self.image.unfit()
+        if why_not is not None:
+            raise ContainerError("image-unfit", f"{self._name}: {why_not}", hint="prepare-models image build")
         wanted = self._wanted = gpu.wanted(options.gpu, self.platform)
         self._access = gpu.choose(daemon, self._machine, wanted)
         self._gpus: queue.Queue[gpu.Access] | None = None
@@ -68,7 +71,9 @@ class Site:
             for access in gpu.for_each(daemon, self._machine, wanted):
                 self._gpus.put(access)
         self.containers.sweep(OWNER_LABEL, "", keep=owner_lives)
-        _sweep_secrets()
+        for file in _directory().iterdir():  # secrets of processes that were killed
+            if not Path("/proc", file.name.partition("-")[0]).exists():
+                file.unlink(missing_ok=True)
 
     @property
     def local(self) -> bool:
@@ -165,13 +170,6 @@ class Site:
         finally:
             self._gpus.put(access)
 
-    def _find_image(self) -> Image:
-        image = self.containers.needed(self._name, self.platform.name)
-        why_not = image.unfit()
-        if why_not is not None:
-            raise ContainerError("image-unfit", f"{self._name}: {why_not}", hint="prepare-models image build")
-        return image
-
 
 def _machine_elsewhere(options: ContainerOptions, arch: str) -> Machine:
     """Return what is known about a remote daemon's machine.
@@ -216,14 +214,6 @@ def secret_file(content: str | None, name: str) -> Iterator[Path | None]:
         yield file
     finally:
         file.unlink(missing_ok=True)
-
-
-def _sweep_secrets() -> None:
-    """Remove the secrets of processes that were killed."""
-    for file in _directory().iterdir():
-        pid = file.name.partition("-")[0]
-        if not Path("/proc", pid).exists():
-            file.unlink(missing_ok=True)
 
 
 def _directory() -> Path:

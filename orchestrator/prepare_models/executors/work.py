@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -22,11 +21,9 @@ from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
+from ..manifest.model import ModelSpec
 from ..running.child import AGAIN, entrypoint_failed
 from ..support.paths import contents_dir
-
-if TYPE_CHECKING:
-    from ..manifest.model import ModelSpec
 
 CONTAINER = "container"
 OnEvent = Callable[[Event], None]

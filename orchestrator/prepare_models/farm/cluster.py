@@ -140,7 +140,11 @@ class Cluster:
         try:
             result, failure = self._outcome(work, order, want, on_line)
         finally:
-            self._forget(want.key)
+            with self._guard:
+                self._heard.pop(want.key, None)
+                self._tasks.pop(want.key, None)
+            with contextlib.suppress(*_broken()):
+                self._client.unpublish_dataset(want.key)
         if isinstance(failure, KilledWorker):
             told = f"{failure.allowed_failures + 1} workers of {want.device} were lost while they worked on it"
             raise FarmError("farm-worker-lost", told)
@@ -229,13 +233,6 @@ class Cluster:
         lines = self._heard.get(key)
         if lines is not None:
             lines.put(line)
-
-    def _forget(self, key: str) -> None:
-        with self._guard:
-            self._heard.pop(key, None)
-            self._tasks.pop(key, None)
-        with contextlib.suppress(*_broken()):
-            self._client.unpublish_dataset(key)
 
     def _reconnected(self) -> None:
         """Wait until the connection is there again.

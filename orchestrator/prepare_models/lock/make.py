@@ -127,11 +127,6 @@ def measure_samples(spec: ModelSpec, base: Path, sha256: Hashing = sha256_file) 
         yield LockedFile(role, _label(samples.images, base), digest, size)
 
 
-def external_data(source: str, base: Path) -> Wanted:
-    """Return the weights file at a source next to a fetched model."""
-    return _source("external_data", source, None, base)
-
-
 def fetched_weights(spec: ModelSpec, locked: Iterable[LockedFile]) -> list[LockedFile]:
     """Return the locked weights files of a model that has to be fetched or unpacked."""
     if Source.of(spec.source).path is not None:
@@ -167,7 +162,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
 
     Raises:
         SourcesError: sources could not be fetched; it has each with its reason.
-        LicenceError: a model that has to be fetched has terms that were not accepted.
+        CodedError: a model that has to be fetched has terms that were not accepted.
         HostError: a local file can't be read.
     """
     base = manifest.path.absolute().parent
@@ -194,7 +189,7 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
         for weights in result["external_data"]:
             beside = Source.of(file.source).beside(weights["location"])
             if beside is not None:
-                models[spec.name].append(_locked(external_data(beside.text, base), results[beside.id]))
+                models[spec.name].append(_locked(_source("external_data", beside.text, None, base), results[beside.id]))
     made = {name: tuple(files) for name, files in models.items()}
     same = {name: engines for name, engines in previous.engines.items() if _same(made, previous, name)}
     return Lock(made, previous.platforms, same)
@@ -207,7 +202,7 @@ def drift_of_servers(manifest: Manifest, lock: Lock, *, accept_eula: bool, on_ev
 
     Raises:
         SourcesError: sources no longer exist, or can't be reached.
-        LicenceError: a model has terms that were not accepted.
+        CodedError: a model has terms that were not accepted.
     """
     base = manifest.path.absolute().parent
     remote = [(spec, file) for spec in manifest.models for file in wanted(spec, base) if file.identifier is not None]

@@ -7,7 +7,7 @@ import shutil
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +22,11 @@ from ..errors import HostError
 from ..support.paths import cache_dir
 from . import platforms
 from .environments import unavailable
-from .facts import Machine
+from .facts import Machine, Power
 from .platforms import Platform
 
 if TYPE_CHECKING:
     from ..docker.container import Containers
-    from .facts import Power
 
 
 OK = "ok"
@@ -45,16 +44,6 @@ class Finding(Value):
     message: str
     fix: str = ""
     of: str = ""
-
-
-def judged(findings: Sequence[Finding], executor: str | None) -> list[Finding]:
-    """Return findings if one executor works: what others lack is then a warning. None: failures stay failures."""
-    if executor is None:
-        return list(findings)
-    return [
-        replace(each, status=WARN) if each.status == FAIL and each.of not in ("", executor) else each
-        for each in findings
-    ]
 
 
 _OLDEST_API = (1, 40)
@@ -95,7 +84,11 @@ def examine(
             findings += _image(containers, chosen, image or chosen.image)
     if automatic is not None:
         findings += [_automatic(automatic), *_this_python(machine)]
-        findings = judged(findings, None if platform or isinstance(automatic, HostError) else automatic)
+        if not platform and isinstance(automatic, str):  # what others lack than the one that works is a warning
+            lacking = [each.status == FAIL and each.of not in ("", automatic) for each in findings]
+            findings = [
+                replace(each, status=WARN) if lack else each for each, lack in zip(findings, lacking, strict=True)
+            ]
     findings += [*_memory(machine), *([_power(power)] if power else [])]
     findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]
     return [*findings, _clock(), *_network()]

@@ -71,7 +71,7 @@ def remember(facts: Sequence[object], answer: Any) -> None:
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(file, text.encode("utf-8"))
-            for old in sorted(file.parent.glob("*.json"), key=_age)[_MOST:]:
+            for old in sorted(file.parent.glob("*.json"), key=lambda file: -file.stat().st_mtime)[_MOST:]:
                 old.unlink(missing_ok=True)
 
 
@@ -104,10 +104,6 @@ def machine_facts(root: Path = Path("/")) -> list[str | None]:
     cards = sorted(str(file) for file in root.glob(_CARDS))
     texts = [_text(root / file) for file in (*_MACHINE_FILES, *cards)]
     return texts + [os.environ.get(name) for name in _MACHINE_VARIABLES]
-
-
-def _age(file: Path) -> float:
-    return -file.stat().st_mtime
 
 
 def _text(file: Path) -> str | None:

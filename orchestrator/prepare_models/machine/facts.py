@@ -69,17 +69,16 @@ class Machine(Value):
         found = [gpu.compute_capability for gpu in self.gpus] or [_SOC_CAPABILITY.get(self.soc, "")]
         return tuple(dict.fromkeys(filter(None, found)))
 
-    @property
-    def compute_capability(self) -> str:
-        """Return the compute capability of the GPU that builds engines, or an empty text."""
-        return self.gpus[0].compute_capability if self.gpus else _SOC_CAPABILITY.get(self.soc, "")
-
 
 def probe(
     root: Path = Path("/"), *, arch: str | None = None, ask_gpus: Callable[[Path], gpus.Answer] = gpus.ask
 ) -> Machine:
     """Describe the machine whose files are below ``root``."""
-    l4t, soc = _l4t(root), _soc(root)
+    l4t, compatible = _l4t(root), _device_tree(root, "compatible")
+    names = [name.removeprefix("nvidia,") for name in compatible.split("\0")]
+    soc = next((name for name in names if name in _SOC_CAPABILITY), "")
+    memory = re.search(r"^MemTotal:\s+(\d+) kB", read(root / "proc/meminfo"), re.MULTILINE)
+    swaps = [line.split() for line in read(root / "proc/swaps").splitlines()[1:]]
     driver = gpus.Answer((), "a Jetson has no discrete GPU") if l4t or soc else ask_gpus(root)
     return Machine(
         arch=arch or os.uname().machine,
@@ -91,9 +90,11 @@ def probe(
         gpu_fix=driver.fix,
         cdi=cdi_devices([root / directory.lstrip("/") for directory in CDI_DIRECTORIES]),
         device_groups=_device_groups(root),
-        memory_bytes=_memory(root),
-        swap_bytes=_swap(root),
-        board=board_of(_device_tree(root, "compatible")) or "",
+        memory_bytes=int(memory[1]) * 1024 if memory else 0,
+        swap_bytes=sum(
+            int(row[2]) * 1024 for row in swaps if len(row) > 2 and row[2].isdigit() and "zram" not in row[0]
+        ),
+        board=board_of(compatible) or "",
         toolkit=any((root / directory / _HOOK).exists() for directory in _PROGRAMS),
     )
 
@@ -137,11 +138,6 @@ def _device_tree(root: Path, name: str) -> str:
     return ""
 
 
-def _soc(root: Path) -> str:
-    names = [name.removeprefix("nvidia,") for name in _device_tree(root, "compatible").split("\0")]
-    return next((name for name in names if name in _SOC_CAPABILITY), "")
-
-
 def _device_groups(root: Path) -> tuple[int, ...]:
     """Return the groups of device nodes that only they may open, as on Jetson (0660, group video)."""
     groups: set[int] = set()
@@ -153,16 +149,6 @@ def _device_groups(root: Path) -> tuple[int, ...]:
         if not status.st_mode & 0o006 and status.st_gid:
             groups.add(status.st_gid)
     return tuple(sorted(groups))
-
-
-def _memory(root: Path) -> int:
-    match = re.search(r"^MemTotal:\s+(\d+) kB", read(root / "proc/meminfo"), re.MULTILINE)
-    return int(match.group(1)) * 1024 if match else 0
-
-
-def _swap(root: Path) -> int:
-    rows = [line.split() for line in read(root / "proc/swaps").splitlines()[1:]]
-    return sum(int(row[2]) * 1024 for row in rows if len(row) > 2 and row[2].isdigit() and "zram" not in row[0])
 
 
 def read(path: Path) -> str:
@@ -199,10 +185,7 @@ def power_of(root: Path = Path("/")) -> Power | None:
         read(cpu / "scaling_min_freq") == read(cpu / "scaling_max_freq")
         for cpu in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
     ]
-    zones = {read(zone / "type").strip(): read(zone / "temp").strip() for zone in _zones(root)}
+    places = sorted(root.glob("sys/class/thermal/thermal_zone*"), key=lambda zone: (len(zone.name), zone.name))
+    zones = {read(zone / "type").strip(): read(zone / "temp").strip() for zone in places}
     celsius = {name: int(text) / 1000 for name, text in zones.items() if name and re.fullmatch(r"-?\d+", text)}
     return Power(mode=modes.get(number, number), clocks_fixed=all(clocks) if clocks else None, celsius=celsius)
-
-
-def _zones(root: Path) -> list[Path]:
-    return sorted(root.glob("sys/class/thermal/thermal_zone*"), key=lambda zone: (len(zone.name), zone.name))

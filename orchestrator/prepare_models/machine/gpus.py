@@ -133,17 +133,16 @@ def _smi(root: Path) -> Answer:
 
     rows = [[cell.strip() for cell in row] for row in csv.reader(answer.stdout.splitlines())]
     rows = [[*row, ""][:5] for row in rows if len(row) in (4, 5) and row[0].isdigit()]
-    gpus = tuple(_of_row(*row) for row in rows)
+    gpus = tuple(
+        Gpu(int(index), uuid, name, driver, capability if re.fullmatch(_CAPABILITY_TEXT, capability) else "")
+        for index, uuid, name, driver, capability in rows
+    )
     return Answer(gpus) if gpus else _failed("nvidia-smi lists no GPU")
 
 
 def _query(program: str, fields: str) -> subprocess.CompletedProcess[str]:
     command = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
     return subprocess.run(command, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False)
-
-
-def _of_row(index: str, uuid: str, name: str, driver: str, capability: str) -> Gpu:
-    return Gpu(int(index), uuid, name, driver, capability if re.fullmatch(_CAPABILITY_TEXT, capability) else "")
 
 
 def _failed(reason: str) -> Answer:

@@ -144,14 +144,11 @@ def unsuitable(platform: Platform, machine: Machine) -> str | None:
     for capability in machine.capabilities:
         if platform.min_compute and version(capability) < version(platform.min_compute):
             return f"the image needs compute capability {platform.min_compute} or higher, a GPU here has {capability}"
-        if platform.runs_on and not _runs(platform.runs_on, capability):
+        least = next((version(text) for text in platform.runs_on if text.endswith("+")), None)
+        later = least is not None and version(capability) >= least
+        if platform.runs_on and capability not in platform.runs_on and not later:
             return f"engines of {platform.tensorrt} don't run on compute capability {capability}"
     return None
-
-
-def _runs(runs_on: tuple[str, ...], capability: str) -> bool:
-    least = next((version(text) for text in runs_on if text.endswith("+")), None)
-    return capability in runs_on or (least is not None and version(capability) >= least)
 
 
 def _without_tensorrt(ahead: Platform, machine: Machine) -> Choice:
@@ -214,29 +211,9 @@ class JetPack(Value):
     newer: str = ""
 
 
-class Dla(Value):
-    """TensorRT versions, first to last (empty: all later ones), that build for the DLA of some modules."""
-
-    tensorrt: tuple[str, str]
-    modules: tuple[str, ...]
-
-
-@lru_cache(maxsize=1)
 def releases() -> tuple[JetPack, ...]:
     """Return every release, oldest first."""
-    return tuple(JetPack(**{**row, "l4t": tuple(row["l4t"])}) for row in _document()["releases"])
-
-
-@lru_cache(maxsize=1)
-def dla() -> tuple[Dla, ...]:
-    """Return which TensorRT builds for which modules' DLA."""
-    return tuple(Dla((row["tensorrt"][0], row["tensorrt"][1]), tuple(row["modules"])) for row in _document()["dla"])
-
-
-def jetpack_of(l4t: Version) -> JetPack | None:
-    """Return the JetPack of a release of Jetson Linux, or None if unknown."""
-    known = [row for row in releases() if row.l4t]
-    return next((row for row in known if version(row.l4t[0]) <= l4t <= version(row.l4t[1])), None)
+    return tuple(JetPack(**{**row, "l4t": tuple(row["l4t"])}) for row in _jetpacks()["releases"])
 
 
 def has_dla(board: str, tensorrt: str) -> bool | None:
@@ -245,10 +222,11 @@ def has_dla(board: str, tensorrt: str) -> bool | None:
         return None
     wanted = version(tensorrt)
     return any(
-        version(row.tensorrt[0]) <= wanted
-        and (not row.tensorrt[1] or wanted <= version(row.tensorrt[1]))
-        and any(board == module or board.startswith(f"{module}-") for module in row.modules)
-        for row in dla()
+        version(first) <= wanted
+        and (not last or wanted <= version(last))  # empty: all later ones, too
+        and any(board == module or board.startswith(f"{module}-") for module in row["modules"])
+        for row in _jetpacks()["dla"]
+        for first, last in (row["tensorrt"],)
     )
 
 
@@ -256,7 +234,8 @@ def about_jetpack(machine: Machine) -> str:
     """Return what is known about a Jetson's release and its DLA, as a sentence."""
     if machine.l4t is None:
         return "unknown release"
-    found = jetpack_of(machine.l4t)
+    known = [row for row in releases() if row.l4t]
+    found = next((row for row in known if version(row.l4t[0]) <= machine.l4t <= version(row.l4t[1])), None)
     if found is None:
         return f"L4T {dotted(machine.l4t)} belongs to no known JetPack"
     parts = [f"JetPack {found.jetpack}: TensorRT {found.tensorrt}, CUDA {found.cuda}, Python {found.python}"]
@@ -271,7 +250,8 @@ def about_jetpack(machine: Machine) -> str:
     return "; ".join(parts)
 
 
-def _document() -> dict[str, list[Any]]:
+@lru_cache(maxsize=1)
+def _jetpacks() -> dict[str, list[Any]]:
     file = Path(__file__).with_name("jetpacks.json")
     document: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
     return document

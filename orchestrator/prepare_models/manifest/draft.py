@@ -86,7 +86,11 @@ def manifest(drafts: Sequence[Draft], head: str = HEAD) -> str:
 
 def model(draft: Draft) -> str:
     """Return the lines of one model under ``models:``."""
-    about = [f"  {part}" for line in draft.about for part in _wrapped(line)]
+    about = [
+        f"  {part}"
+        for line in draft.about
+        for part in textwrap.wrap(f"# {_one_line(line)}", _WIDTH, subsequent_indent="#   ", break_long_words=False)
+    ]
     lines = []
     for key, value in draft.entry.items():
         first, *more = yaml_lines(key, value)
@@ -95,10 +99,6 @@ def model(draft: Draft) -> str:
     head = [f"  {'-' if number == 0 else ' '} {line}" for number, line in enumerate(lines)]
     optional = [f"    # {line}" for key, value in draft.optional.items() for line in yaml_lines(key, value)]
     return "\n".join([*about, *head, *optional]) + "\n"
-
-
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(f"# {_one_line(line)}", _WIDTH, subsequent_indent="#   ", break_long_words=False)
 
 
 def _one_line(text: str) -> str:

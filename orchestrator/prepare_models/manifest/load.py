@@ -71,11 +71,7 @@ def of_text(text: str, file: Path) -> Manifest:
         HostError: its directory's name can't be written into a report.
     """
     problems = Problems(file)
-    root = parse(text, problems)
-    loader = _Loader(paths.named_in_utf8(file.parent), problems)
-    models = loader.manifest(root)
-    problems.raise_if_any()
-    return Manifest(file, models, loader.targets)
+    return _manifest(parse(text, problems), file.parent, problems)
 
 
 def of_value(value: Mapping[str, object]) -> Manifest:
@@ -84,11 +80,14 @@ def of_value(value: Mapping[str, object]) -> Manifest:
     Raises:
         ManifestError: it has problems; each has a path such as ``models[2].inputs``.
     """
-    problems = Problems(NO_FILE)
-    loader = _Loader(paths.named_in_utf8(Path()), problems)
-    models = loader.manifest(node_of(value, 0, ""))
+    return _manifest(node_of(value, 0, ""), Path(), Problems(NO_FILE))
+
+
+def _manifest(root: Node, directory: Path, problems: Problems) -> Manifest:
+    loader = _Loader(paths.named_in_utf8(directory), problems)
+    models = loader.manifest(root)
     problems.raise_if_any()
-    return Manifest(NO_FILE, models, loader.targets)
+    return Manifest(problems.file, models, loader.targets)
 
 
 class _Loader(Reader):
@@ -164,7 +163,14 @@ class _Loader(Reader):
         before = len(self.problems.found)
         self.problems.check_keys(node, [row.key for row in MODEL_ROWS], required=("name", "source"))
         values = self._values(self._catalogued(node), defaults)
-        network = self._network(defaults.get("ngc"), values.pop("network", None))
+        found = (
+            self.record(Ngc, defaults["ngc"], expected="api_url, auth_url or key_file") if "ngc" in defaults else None
+        )
+        ngc, headers = found or Ngc(), values.pop("network", None)
+        network = ConnectionSpec(
+            ngc_api=ngc.api_url, ngc_auth=ngc.auth_url, ngc_key_file=Path(ngc.key_file) if ngc.key_file else None,
+            headers_file=Path(headers) if headers else None,
+        )  # fmt: skip
         warmup = values.get("deployment", self.deployment).warmup
         values["deployment"] = replace(self.deployment, warmup=warmup)
         spec = ModelSpec(**{"name": "", "source": "", **values}, line=node.line, network=network)
@@ -205,16 +211,6 @@ class _Loader(Reader):
             known.pop("calibration_cache", None)  # it only matters for int8
         filled = {key: node_of(value, source.line, source.path) for key, value in known.items()}
         return {**filled, **node.entries, "source": filled["source"]}
-
-    def _network(self, node: Node | None, headers_file: str | None) -> ConnectionSpec:
-        ngc = self.record(Ngc, node, expected="api_url, auth_url or key_file") if node is not None else None
-        ngc = ngc or Ngc()
-        return ConnectionSpec(
-            ngc_api=ngc.api_url,
-            ngc_auth=ngc.auth_url,
-            ngc_key_file=Path(ngc.key_file) if ngc.key_file else None,
-            headers_file=Path(headers_file) if headers_file else None,
-        )
 
     def _check_together(self, node: Node, spec: ModelSpec) -> None:
         source = node.entries["source"]

@@ -6,21 +6,18 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_line
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
+from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import KeyUnavailableError, LicenceError
+from ..errors import CodedError, KeyUnavailableError
 from ..running.connection import ConnectionSpec
 from ..support import paths
-
-if TYPE_CHECKING:
-    from prepare_models_entrypoint.contract.report import ModelReport
 
 
 class Key(Value):
@@ -213,11 +210,12 @@ def require_terms(specs: Iterable[ModelSpec], *, accepted: bool) -> None:
     """Refuse models whose terms were not accepted.
 
     Raises:
-        LicenceError: terms were not accepted; it names each model with the page of its terms.
+        CodedError: terms were not accepted; it names each model with the page of its terms.
     """
     terms = sorted({f"{spec.name}: {spec.eula}" for spec in specs if spec.eula})
     if terms and not accepted:
-        raise LicenceError(
+        raise CodedError(
+            "licence-not-accepted",
             "terms must be accepted: " + ", ".join(terms),
             hint=f"read them, then run again with --accept-eula or {_EULA_VARIABLE}=1",
         )

@@ -215,7 +215,12 @@ class _Reader:
             return self._refuse(Node("scalar", line, path), _LOOP)
         try:
             if isinstance(raw, yaml.MappingNode):
-                return self._mapping(raw, Node("mapping", line, path))
+                node = Node("mapping", line, path)
+                for name, (key, value) in self._pairs(raw, node).items():
+                    if path or not name.startswith(EXTENSION):  # the user's own keys count where they are used
+                        child = node.entries[name] = self.read(value, f"{path}.{name}" if path else name)
+                        child.line = key.start_mark.line + 1
+                return node
             if isinstance(raw, yaml.ScalarNode):
                 return self._scalar(raw, Node("scalar", line, path))
             items = [self.read(item, f"{path}[{index}]") for index, item in enumerate(raw.value)]
@@ -233,14 +238,6 @@ class _Reader:
             return False
         self._open.add(id(raw))
         return True
-
-    def _mapping(self, raw: yaml.MappingNode, node: Node) -> Node:
-        for name, (key, value) in self._pairs(raw, node).items():
-            if node.path or not name.startswith(EXTENSION):  # contents of the user's own keys count where they are used
-                child = self.read(value, f"{node.path}.{name}" if node.path else name)
-                child.line = key.start_mark.line + 1
-                node.entries[name] = child
-        return node
 
     def _pairs(self, raw: yaml.MappingNode, node: Node) -> dict[str, _Pair]:
         """Return the keys of a mapping with their values; its own override those that ``<<`` merges."""

@@ -7,18 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prepare_models_entrypoint.contract.kinds import (
-    ByName,
-    File,
-    Interval,
-    Kind,
-    ListOf,
-    Number,
-    OneOrMore,
-    SourceText,
-    Whole,
-    WordsOrList,
-)
+from prepare_models_entrypoint.contract import kinds
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, Setting, keys, rows
 from prepare_models_entrypoint.contract.shapes import Dims, Shape, ShapeRange, Shapes
 from prepare_models_entrypoint.contract.source import Source, ngc_advice
@@ -47,23 +36,23 @@ class Reader:
             self.problems.expected(node, expected)
         return node.kind == kind
 
-    def value(self, kind: Kind, node: Node) -> Any:
+    def value(self, kind: kinds.Kind, node: Node) -> Any:
         """Return the value of a setting."""
         match kind:
             case Nested():
                 return self.record(kind.record, node, expected=kind.expected)
-            case ListOf():
+            case kinds.ListOf():
                 return self._items(kind, node)
-            case ByName():
+            case kinds.ByName():
                 return self._by_name(kind, node)
             case Shapes():
                 return self._shapes(node)
-            case Interval():
+            case kinds.Interval():
                 return self._interval(kind, node)
         value = self._scalar(kind, node)
-        if value is None or not isinstance(kind, File | SourceText):
+        if value is None or not isinstance(kind, kinds.File | kinds.SourceText):
             return value
-        return self.path(value, node) if isinstance(kind, File) else self._source(value, node)
+        return self.path(value, node) if isinstance(kind, kinds.File) else self._source(value, node)
 
     def path(self, text: str, node: Node) -> str:
         """Return a path of the manifest; record a problem if no file can have it."""
@@ -83,7 +72,7 @@ class Reader:
             self.problems.add(node, problem)
         return problem is None
 
-    def _scalar(self, kind: Kind, node: Node) -> Any:
+    def _scalar(self, kind: kinds.Kind, node: Node) -> Any:
         if not self.is_text(node):
             return None
         try:
@@ -105,11 +94,11 @@ class Reader:
             self.problems.expected(node, f"ngc:// before a name on NGC: {advice}")
         return text if source.outer.scheme is not None else self.path(text, node)
 
-    def _items(self, kind: ListOf, node: Node) -> tuple[object, ...] | None:
-        if isinstance(kind, WordsOrList) and node.kind == "scalar":
+    def _items(self, kind: kinds.ListOf, node: Node) -> tuple[object, ...] | None:
+        if isinstance(kind, kinds.WordsOrList) and node.kind == "scalar":
             word = self._scalar(kind.word, node)
             return None if word is None else (word,)
-        if isinstance(kind, OneOrMore) and (node.kind == "scalar" or not node.items):
+        if isinstance(kind, kinds.OneOrMore) and (node.kind == "scalar" or not node.items):
             value = self._scalar(kind.item, node)
             return None if value is None else (value,)
         if not self.is_a(node, "list", kind.expected):
@@ -117,7 +106,7 @@ class Reader:
         found = [self.value(kind.item, item) for item in node.items]
         return tuple(value for value in found if value is not None)
 
-    def _by_name(self, kind: ByName, node: Node) -> dict[str, object] | None:
+    def _by_name(self, kind: kinds.ByName, node: Node) -> dict[str, object] | None:
         of_shapes = isinstance(kind.item, Shapes)
         named = ", such as {NAME: 1x3x48x192}" if of_shapes and node.kind != "mapping" else ""
         if not self.is_a(node, "mapping", kind.expected + named):
@@ -133,26 +122,28 @@ class Reader:
         if "values" not in node.entries:
             return self._bounds(node, lambda each: self._scalar(Shape(), each), values=False)
         self.problems.check_keys(node, ("values",))
-        return self._bounds(node.entries["values"], lambda each: self._items(OneOrMore(Whole()), each), values=True)
+        return self._bounds(
+            node.entries["values"], lambda each: self._items(kinds.OneOrMore(kinds.Whole()), each), values=True
+        )
 
     def _bounds(self, node: Node, read: Callable[[Node], Any], *, values: bool) -> ShapeRange | None:
         if node.kind != "mapping":
             same = read(node)
-            return None if same is None else ShapeRange(same, same, same, values=values)
+            return None if same is None else ShapeRange(min=same, opt=same, max=same, values=values)
         ends = ("min", "opt", "max")
         self.problems.check_keys(node, ends, required=ends)
         found_ends = [read(node.entries[end]) for end in ends if end in node.entries]
         if len(found_ends) != len(ends) or None in found_ends:
             return None
         low, mid, high = found_ends
-        found = ShapeRange(low, mid, high, values=values)
+        found = ShapeRange(min=low, opt=mid, max=high, values=values)
         problem = found.problem()
         if problem:
             self.problems.add(node, problem)
         return found
 
-    def _interval(self, kind: Interval, node: Node) -> tuple[float, float] | None:
-        ends = self._items(ListOf(Number(), "a list of numbers"), node)
+    def _interval(self, kind: kinds.Interval, node: Node) -> tuple[float, float] | None:
+        ends = self._items(kinds.ListOf(kinds.Number(), "a list of numbers"), node)
         if ends is None or len(ends) != 2 or not ends[0] < ends[1]:  # type: ignore[operator]  # they are numbers
             self.problems.add(node, f"expected {kind.expected}")
             return None
@@ -164,7 +155,11 @@ class Reader:
         for node in layers:
             if self.is_a(node, "mapping", expected or Nested(record).expected):
                 values |= self.settings(rows(record), node, keys(record))
-                self._exclusive(record.EXCLUSIVE, node)
+                given = [name for name in record.EXCLUSIVE if name in node.entries]
+                if len(given) > 1:
+                    *others, last = record.EXCLUSIVE
+                    choice = f"{', '.join(f'{name}:' for name in others)} and {last}:"
+                    self.problems.add(node, f"give one of {choice}, not {' and '.join(given)}")
         missing = [row for row in rows(record) if row.default is REQUIRED and row.name not in values]
         return None if missing or not any(node.kind == "mapping" for node in layers) else record(**values)
 
@@ -177,7 +172,9 @@ class Reader:
         groups: dict[str, list[Setting]] = {}
         for row in some:
             if row.inline and isinstance(row.kind, Nested):
-                values[row.name] = self._inlined(row.kind.record, node)
+                own = {key: entry for key, entry in node.entries.items() if key in keys(row.kind.record)}
+                inner = Node("mapping", node.line, node.path, entries=own)
+                values[row.name] = self.record(row.kind.record, inner) if own else None
             elif row.group:
                 groups.setdefault(row.group, []).append(row._replace(group=""))
             elif row.key in node.entries:
@@ -188,13 +185,3 @@ class Reader:
             if entry is not None and self.is_a(entry, "mapping", f"a mapping of {', '.join(names)}"):
                 values |= self.settings(inside, entry, names)
         return {name: value for name, value in values.items() if value is not None}
-
-    def _inlined(self, record: type[R], node: Node) -> R | None:
-        own = {key: entry for key, entry in node.entries.items() if key in keys(record)}
-        return self.record(record, Node("mapping", node.line, node.path, entries=own)) if own else None
-
-    def _exclusive(self, names: tuple[str, ...], node: Node) -> None:
-        given = [name for name in names if name in node.entries]
-        if len(given) > 1:
-            choice = ", ".join(f"{name}:" for name in names[:-1])
-            self.problems.add(node, f"give one of {choice} and {names[-1]}:, not {' and '.join(given)}")

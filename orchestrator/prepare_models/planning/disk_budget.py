@@ -111,15 +111,10 @@ def _by_disk(needs: Iterable[Need]) -> list[Disk]:
         before = known.get(need.what, 0)
         known[need.what] = max(before, need.bytes) if need.what == REWRITTEN else before + need.bytes
     for known in needed.values():
-        if DOWNLOADS in known:
-            known[DOWNLOADS] = max(0, known[DOWNLOADS] - _begun())
+        if DOWNLOADS in known:  # what unfinished ones take already goes on where it ended
+            parts = (contents_dir() / "downloads" / "parts").glob("*.part")
+            known[DOWNLOADS] = max(0, known[DOWNLOADS] - sum(part.stat().st_blocks * 512 for part in parts))
     return [
         Disk(str(place), shutil.disk_usage(place).free, needed[disk].get(DOWNLOADS, 0), needed[disk])
         for disk, place in places.items()
     ]
-
-
-def _begun() -> int:
-    """Return what unfinished downloads take already, which go on where they ended."""
-    parts = (contents_dir() / "downloads" / "parts").glob("*.part")
-    return sum(part.stat().st_blocks * 512 for part in parts)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract.error_codes import ERRORS
 from prepare_models_entrypoint.contract.identity import Change, converter_of
 from prepare_models_entrypoint.contract.report import WarningInfo
 from prepare_models_entrypoint.contract.values import Value
@@ -16,9 +17,10 @@ from ..store.local import open_store
 from ..support import paths
 from ..support.file_digests import open_digests
 from ..support.page import Message
-from . import disk_budget, foresight, planner
+from . import disk_budget, foresight
 from .disk_budget import Disk
-from .planned import PlannedModel, decision, left_out
+from .planned import ELSEWHERE, PlannedModel, decision, why_elsewhere
+from .planner import Planner
 
 
 class Foreseen(WarningInfo):
@@ -86,7 +88,10 @@ def make(
         for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
     ]
     warnings = [each.info() for each in dict.fromkeys(told)]
-    warnings += map(left_out, elsewhere)
+    warnings += [
+        WarningInfo(code=ELSEWHERE, message=f"{spec.label}: {why_elsewhere(spec)}", hint=ERRORS[ELSEWHERE].advice)
+        for spec in elsewhere
+    ]
     models = tuple(_model(model, runtimes[model.spec.device], of_models) for model in found)
     disks = disk_budget.of_run(found, open_digests()) if executor.builds_here else ()
     return Plan(executor.name, next(iter(runtimes.values())), models, tuple(warnings), disks)
@@ -98,11 +103,11 @@ def planned(
     """Return what would be done for each model, and the runtimes that would do it, by device class."""
     directory = paths.refuse_file(models_dir, paths.MODELS)
     digests = open_digests()
-    store, executors = open_store(digests), executor.by_device(specs)
-    plans = planner.by_device(executors, directory, store=store, digests=digests, force=force)
+    store, runtimes = open_store(digests), {name: each.describe() for name, each in executor.by_device(specs).items()}
+    plans = {device: Planner(directory, runtime, store, digests, force) for device, runtime in runtimes.items()}
     found = [plans[spec.device].plan(spec) for spec in specs]
     digests.save()
-    return found, {device: each.runtime for device, each in plans.items()}
+    return found, runtimes
 
 
 def _model(model: PlannedModel, runtime: RuntimeInfo, foreseen: Sequence[Message]) -> ModelPlan:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from prepare_models_entrypoint.contract import companions, downloads, external_data
-from prepare_models_entrypoint.contract.digest import Digest, Pending, is_known
+from prepare_models_entrypoint.contract import companions, downloads
+from prepare_models_entrypoint.contract.digest import Digest, Pending, combined, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, differences, identity
@@ -17,16 +16,13 @@ from prepare_models_entrypoint.contract.report import ModelReport, record_or_pro
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
-from ..errors import EngineMissingError, UsageError
+from ..errors import CodedError, UsageError
 from ..manifest.model import Manifest, ModelSpec
 from ..signing.origins import untrusted
 from ..store.local import Entry, Store, open_store
 from ..support.file_digests import Digests, open_digests
 from ..support.paths import contents_dir
 from .planned import BUILD, REBUILD, RESTORE, UP_TO_DATE, PlannedModel
-
-if TYPE_CHECKING:
-    from ..executors.executor import Executor
 
 PLAN = Path(companions.PLAN)
 _LARGE = 64 << 20  # bytes; that many take a tenth of a second to read and hash
@@ -89,7 +85,7 @@ def _weights(
     changed = changed_at(Source.of(spec.source))
     found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id, since=changed) for source in sources]
     if found and all(found):
-        return external_data.combined(digest for digest in found if digest)
+        return combined(digest for digest in found if digest)
     recorded = record["identity"] if record is not None else None
     if recorded is None or recorded["model_sha256"] != model:
         return Pending.NOT_FETCHED if named else None
@@ -257,19 +253,11 @@ class Planner(Value):
         return _Finding(stale, sound=True) if stale else None
 
 
-def by_device(
-    executors: Mapping[str, Executor], models_dir: Path, *, store: Store, digests: Digests, force: bool
-) -> dict[str, Planner]:
-    """Return what plans the models of each device class. ``executors``: what builds for it."""
-    runtimes = {device: executor.describe() for device, executor in executors.items()}
-    return {device: Planner(models_dir, runtime, store, digests, force) for device, runtime in runtimes.items()}
-
-
 def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec, Entry]]:
     """Yield each model with the store's engine that a run with this runtime would use.
 
     Raises:
-        EngineMissingError: a model has no engine in the store.
+        CodedError: a model has no engine in the store.
     """
     digests = open_digests()
     store = open_store(digests)
@@ -277,7 +265,8 @@ def built(manifest: Manifest, runtime: RuntimeInfo) -> Iterator[tuple[ModelSpec,
     for spec in manifest.models:
         entry = store.find(planner.plan(spec, thorough=True).turn)
         if entry is None or untrusted(entry.record, locked=spec.engines) is not None:
-            raise EngineMissingError(
+            raise CodedError(
+                "engine-missing",
                 f"{spec.name} has no engine in the store of this machine",
                 hint="build it: prepare-models run --force; or leave out --engines",
             )

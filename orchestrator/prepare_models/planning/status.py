@@ -42,7 +42,7 @@ class Here(Value):
         """Return name and compute capability of each GPU."""
         if self.machine.gpus:
             return [(gpu.name, gpu.compute_capability) for gpu in self.machine.gpus]
-        return [(self.machine.model, self.machine.compute_capability)] if self.machine.compute_capability else []
+        return [(self.machine.model, capability) for capability in self.machine.capabilities]
 
 
 class Verdict(Value):

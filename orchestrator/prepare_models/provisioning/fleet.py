@@ -53,7 +53,7 @@ class Device(NamedTuple):
 
     def age(self) -> str:
         """Return how old the status is, for people."""
-        return "-" if self.age_s is None else age(self.age_s)
+        return "-" if self.age_s is None else _span(self.age_s)
 
     def to_dict(self) -> dict[str, object]:
         """Return the machine as JSON."""
@@ -81,7 +81,7 @@ def counts(devices: Sequence[Device]) -> dict[str, int]:
     return {state: states.count(state) for state in reversed(STATES)}
 
 
-def age(seconds: float) -> str:
+def _span(seconds: float) -> str:
     """Return a span of time in its largest unit."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
@@ -90,8 +90,15 @@ def age(seconds: float) -> str:
 
 
 def _found(place: str) -> list[Found | Device]:
+    """Return the documents of a directory, a glob, a file or a URL; where a server or a disk does not answer, that.
+
+    Raises:
+        UsageError: nothing is there.
+        ExtraMissingError: the extra for this kind of URL is not installed.
+    """
+    kind = _in_a_filesystem if "://" in place else _here
     try:
-        return list(find(place))
+        return list(_on_the_web(place) if re.match(r"https?://", place) else kind(place))
     except OSError as error:
         return [Device(place, UNREADABLE, str(error))]
 
@@ -113,9 +120,9 @@ def _state(status: ProvisionStatus, old: float, stale_s: float) -> tuple[str, st
     if failed or (status["outcome"] in (status_document.SOME_FAILED, status_document.STOPPED) and not back):
         return FAILED, "; ".join(map(_why, failed)) or status["outcome"]
     if old < -_AHEAD_S:
-        return STALE, f"its clock is {age(-old)} ahead, so nobody knows how old this is"
+        return STALE, f"its clock is {_span(-old)} ahead, so nobody knows how old this is"
     if old > stale_s:
-        return STALE, f"the last provisioning {'began' if status['finished_at'] is None else 'ended'} {age(old)} ago"
+        return STALE, f"the last provisioning {'began' if status['finished_at'] is None else 'ended'} {_span(old)} ago"
     if back:
         return ROLLED_BACK, "; ".join(map(_why, back))
     return (RUNNING if status["outcome"] == RUNNING else GOOD), ""
@@ -142,19 +149,6 @@ class Found(NamedTuple):
 
     name: str
     read: Callable[[], bytes]
-
-
-def find(place: str) -> Iterator[Found]:
-    """Yield the documents of a directory, a glob, a file or a URL.
-
-    Raises:
-        UsageError: nothing is there.
-        ExtraMissingError: the extra for this kind of URL is not installed.
-        OSError: a server or a disk does not answer.
-    """
-    if re.match(r"https?://", place):
-        return _on_the_web(place)
-    return _in_a_filesystem(place) if "://" in place else _here(place)
 
 
 def _here(place: str) -> Iterator[Found]:

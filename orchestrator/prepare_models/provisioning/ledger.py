@@ -13,6 +13,7 @@ from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_small, write_own
 
 from ..reports.documents import timestamp
+from .releases import Releases
 
 LEDGER_FILE = "switches.jsonl"  # in the models directory
 ADOPTED, SWITCHED, ROLLED_BACK, FOUND = ("adopted", "switched", "rolled-back", "found")
@@ -39,13 +40,12 @@ class Ledger:
         self._file = models_dir / LEDGER_FILE
         self._who = f"{_user()}@{device}"
 
-    def note(
-        self, what: str, model: str, *, before: int | None, after: int | None, sha256: str | None, why: str
-    ) -> None:
-        """Add a switch; the oldest ones are dropped if there are too many."""
+    def note(self, what: str, releases: Releases, before: int | None, why: str) -> None:
+        """Add that another release of a model is current now; the oldest entries are dropped if there are too many."""
+        after = releases.current
         switch = Switch(
-            at=timestamp(), who=self._who, what=what, model=model, from_version=before, to_version=after,
-            engine_sha256=sha256, why=why,
+            at=timestamp(), who=self._who, what=what, model=releases.folder.name, from_version=before, to_version=after,
+            engine_sha256=releases.engine_sha256(after), why=why,
         )  # fmt: skip
         kept = [*self.switches(), switch][-_MOST:]
         write_own(self._file, "".join(f"{json.dumps(each)}\n" for each in kept).encode("ascii"))

@@ -8,22 +8,15 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from prepare_models_entrypoint.contract.files import read_small, write_atomic
 
 from ..support.os_errors import writing
 from .status_document import GOOD, OUTCOMES, STATES, ProvisionedModel, ProvisionStatus
 
-_LAST_GOOD = "prepare_models_last_success_timestamp_seconds"
-
-
-class _Metric(NamedTuple):
-    """A gauge. values: each with its labels."""
-
-    name: str
-    told: str
-    values: Iterable[tuple[Mapping[str, str], float]]
+_PREFIX = "prepare_models_"
+_LAST_GOOD = "last_success_timestamp_seconds"
+_Gauge = tuple[str, str, Iterable[tuple[Mapping[str, str], float]]]  # its name, what it is, values with their labels
 
 
 def save(file: Path, status: ProvisionStatus) -> None:
@@ -40,7 +33,16 @@ def save(file: Path, status: ProvisionStatus) -> None:
 
 def render(status: ProvisionStatus, last_good: float | None = None) -> str:
     """Return a status in Prometheus' text format. ``last_good``: seconds since the epoch of an earlier success."""
-    return "".join(_lines(_metrics(status, last_good)))
+    text = ""
+    for name, told, values in _gauges(status, last_good):
+        text += f"# HELP {_PREFIX}{name} {told}\n# TYPE {_PREFIX}{name} gauge\n"
+        for labels, value in values:
+            quoted = {
+                key: word.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"') for key, word in labels.items()
+            }
+            about = ",".join(f'{key}="{word}"' for key, word in quoted.items())
+            text += f"{_PREFIX}{name}{f'{{{about}}}' if about else ''} {value!r}\n"
+    return text
 
 
 def seconds_of(time: str) -> float:
@@ -55,48 +57,29 @@ def seconds_of(time: str) -> float:
     return moment.timestamp()
 
 
-def _metrics(status: ProvisionStatus, last_good: float | None) -> Iterator[_Metric]:
-    ended = status["finished_at"]
-    yield _Metric(
-        "prepare_models_provision_outcome", "1 for what became of the last provisioning.",
-        [({"outcome": outcome}, float(outcome == status["outcome"])) for outcome in OUTCOMES],
-    )  # fmt: skip
-    yield _Metric(
-        "prepare_models_provision_start_timestamp_seconds", "Start of the last provisioning.",
-        [({}, seconds_of(status["started_at"]))],
-    )  # fmt: skip
+def _gauges(status: ProvisionStatus, last_good: float | None) -> Iterator[_Gauge]:
+    began, ended = seconds_of(status["started_at"]), status["finished_at"]
+    outcomes = [({"outcome": outcome}, float(outcome == status["outcome"])) for outcome in OUTCOMES]
+    yield "provision_outcome", "1 for what became of the last provisioning.", outcomes
+    yield "provision_start_timestamp_seconds", "Start of the last provisioning.", [({}, began)]
     if ended is not None:
-        took = seconds_of(ended) - seconds_of(status["started_at"])
-        yield _Metric("prepare_models_provision_duration_seconds", "Wall time of the last provisioning.", [({}, took)])
+        took = seconds_of(ended) - began
+        yield "provision_duration_seconds", "Wall time of the last provisioning.", [({}, took)]
         last_good = seconds_of(ended) if status["outcome"] == GOOD else last_good
     if last_good is not None:
-        yield _Metric(_LAST_GOOD, "End of the last provisioning that left all models good.", [({}, last_good)])
-    yield from _of_models(status)
-    with contextlib.suppress(OSError):
-        free = shutil.disk_usage(status["models_dir"]).free
-        yield _Metric(
-            "prepare_models_disk_free_bytes", "Free space on the disk of the models directory.", [({}, float(free))]
-        )
-
-
-def _of_models(status: ProvisionStatus) -> Iterator[_Metric]:
+        yield _LAST_GOOD, "End of the last provisioning that left all models good.", [({}, last_good)]
     models, folder = status["models"], Path(status["models_dir"])
-    yield _Metric(
-        "prepare_models_model_state", "1 for the state of a model.",
-        [
-            ({"model": model["name"], "state": state}, float(model["state"] == state))
-            for model in models for state in STATES
-        ],
-    )  # fmt: skip
-    yield _Metric(
-        "prepare_models_model_version", "Version that is served; 0 without any.",
-        [({"model": model["name"]}, float(model["version"] or 0)) for model in models],
-    )  # fmt: skip
-    built = [({"model": model["name"]}, _built_at(folder, model)) for model in models]
-    yield _Metric(
-        "prepare_models_model_built_timestamp_seconds", "When the engine that is served was written.",
-        [(labels, at) for labels, at in built if at is not None],
-    )  # fmt: skip
+    states = [
+        ({"model": each["name"], "state": state}, float(each["state"] == state)) for each in models for state in STATES
+    ]
+    yield "model_state", "1 for the state of a model.", states
+    versions = [({"model": model["name"]}, float(model["version"] or 0)) for model in models]
+    yield "model_version", "Version that is served; 0 without any.", versions
+    built = [({"model": model["name"]}, at) for model in models if (at := _built_at(folder, model)) is not None]
+    yield "model_built_timestamp_seconds", "When the engine that is served was written.", built
+    with contextlib.suppress(OSError):
+        free = float(shutil.disk_usage(folder).free)
+        yield "disk_free_bytes", "Free space on the disk of the models directory.", [({}, free)]
 
 
 def _built_at(folder: Path, model: ProvisionedModel) -> float | None:
@@ -105,20 +88,8 @@ def _built_at(folder: Path, model: ProvisionedModel) -> float | None:
     return None
 
 
-def _lines(metrics: Iterable[_Metric]) -> Iterator[str]:
-    for metric in metrics:
-        yield f"# HELP {metric.name} {metric.told}\n# TYPE {metric.name} gauge\n"
-        for labels, value in metric.values:
-            told = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            yield f"{metric.name}{{{told}}} {value!r}\n" if told else f"{metric.name} {value!r}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-
-
 def _last_good(file: Path) -> float | None:
     with contextlib.suppress(OSError, ValueError):
-        found = re.search(rf"^{_LAST_GOOD} (\S+)$", read_small(file).decode("utf-8"), re.MULTILINE)
+        found = re.search(rf"^{_PREFIX}{_LAST_GOOD} (\S+)$", read_small(file).decode("utf-8"), re.MULTILINE)
         return float(found[1]) if found else None
     return None

@@ -13,7 +13,7 @@ from prepare_models_entrypoint.contract.report import ModelReport
 
 from ..planning.planned import PlannedModel
 from ..running.progress import Observer, amount
-from ..support.terminal import one_line
+from ..support.page import one_line
 
 SOCKET = "NOTIFY_SOCKET"
 # A run without a sign of life for so long is ended by systemd. A oneshot unit has no WatchdogSec= before it is done, so

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.files import write_atomic
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, read_record
 from prepare_models_entrypoint.contract.shared_files import share_file
 from prepare_models_entrypoint.contract.values import Value
@@ -78,7 +78,10 @@ def perform(
         told = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             with in_words(), Publisher() as publisher:
-                chosen = _for_this_device(choose())
+                chosen = choose()
+                # A device serves the engines of one target, each under the name of its model.
+                specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
+                chosen = chosen._replace(specs=list(specs.values()), elsewhere=())
                 told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
                 _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
         except PrepareModelsError as error:
@@ -89,12 +92,6 @@ def perform(
             raise
         told.end()
     return told.document
-
-
-def _for_this_device(chosen: Chosen) -> Chosen:
-    """Leave out targets: a device serves the engines of one, each under the name of its model."""
-    specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
-    return chosen._replace(specs=list(specs.values()), elsewhere=())
 
 
 class _Provisioning(Value):
@@ -130,7 +127,7 @@ class _Provisioning(Value):
             if noted != current:  # unless a rollback has noted it since
                 noted = self._ledger.versions().get(name)
             if noted != current:
-                self._note(ledger.FOUND, releases, noted, "an earlier switch was interrupted")
+                self._ledger.note(ledger.FOUND, releases, noted, "an earlier switch was interrupted")
             if releases.notes.trial == current:
                 with self._guarded(name, status.HEALTH):
                     self._try_out(releases, current)
@@ -153,7 +150,7 @@ class _Provisioning(Value):
         if rejected is None or self.settings.run.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
-        self.told.refuse(model.spec.name, status.ROLLED_BACK, error.info(status.PLAN), status.HOLD)
+        self.told.settle(model.spec.name, status.ROLLED_BACK, error.message, error.info(status.PLAN))
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
@@ -182,7 +179,10 @@ class _Provisioning(Value):
                 entry = restore.found_in(folder, model.turn, store)
                 if entry is not None:
                     with contextlib.suppress(OSError):  # such as a full disk: the run says what it needs
-                        _copy(entry, folder, staged)
+                        (staged / PLAN).parent.mkdir(parents=True)
+                        for file in entry.files.values():
+                            share_file(file, staged / file.relative_to(folder), link=True)
+                        write_atomic(staged / companions.REPORT, json.dumps(entry.record).encode("ascii"))
                     break
 
     def _judged(self, models: Sequence[PlannedModel]) -> Iterator[PlannedModel]:
@@ -215,11 +215,8 @@ class _Provisioning(Value):
         record = read_record(self.staging / model.spec.name)
         if record is not None and record["verification"] is not None:
             return
-        with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
-            report = self.chosen.executor.verify(
-                model.spec, self.staging / model.spec.name, Path(folder), offline=self.chosen.offline
-            )
-        error = report["error"]
+        place, offline = self.staging / model.spec.name, self.chosen.offline
+        error = self.chosen.executor.ask(JobKind.VERIFY, model.spec, place, offline=offline)["error"]
         if error is not None and error["code"] == _FAR_OFF:
             raise ReleaseError(error["code"], error["message"], hint=error["hint"])
 
@@ -230,23 +227,19 @@ class _Provisioning(Value):
         if record is None or self._is_held(model, record["build_key"] or ""):
             return
         with self._lock(releases):
-            before = self._first(releases)
+            if releases.current is None and read_record(releases.folder) is not None:  # which run built in place
+                with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
+                    self._adopt(releases)
+            before = releases.current
             entry = Entry(record["build_key"] or "", restore.files_in(staged), record, 0, 0.0)
             report = ModelReport(**{**restore.as_of(entry, model), "status": record["status"]})
             number = releases.add(report, entry.files, self.publisher)
             if self.settings.health is not None:
                 releases.note(replace(releases.notes, trial=number))
             releases.switch(number)
-            self._note(ledger.SWITCHED, releases, before, model.told())
+            self._ledger.note(ledger.SWITCHED, releases, before, model.told())
             self.told.settle(model.spec.name, status.SWITCHED, model.told())
             self._try_out(releases, number)
-
-    def _first(self, releases: Releases) -> int | None:
-        """Return the current version; an engine that ``run`` built in place becomes one."""
-        if releases.current is None and read_record(releases.folder) is not None:
-            with contextlib.suppress(ReleaseError):  # without a good engine, nothing is lost
-                self._adopt(releases)
-        return releases.current
 
     def _adopt(self, releases: Releases) -> None:
         record = read_record(releases.folder)
@@ -254,7 +247,7 @@ class _Provisioning(Value):
             number = releases.add(record, restore.files_in(releases.folder), self.publisher)
             releases.keep_signature(number)
             releases.switch(number)
-            self._note(ledger.ADOPTED, releases, None, "run built it in place")
+            self._ledger.note(ledger.ADOPTED, releases, None, "run built it in place")
 
     def _try_out(self, releases: Releases, number: int) -> None:
         """Have the health command judge the current version; without one, it is good."""
@@ -273,8 +266,8 @@ class _Provisioning(Value):
             self.told.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
             return
         take_back(releases, releases.previous, problem)
-        self._note(ledger.ROLLED_BACK, releases, number, problem)
-        self.told.refuse(name, status.ROLLED_BACK, error, status.HOLD)
+        self._ledger.note(ledger.ROLLED_BACK, releases, number, problem)
+        self.told.settle(name, status.ROLLED_BACK, problem, error)
 
     @contextlib.contextmanager
     def _guarded(self, name: str, phase: str) -> Iterator[None]:
@@ -299,29 +292,8 @@ class _Provisioning(Value):
     def _ledger(self) -> Ledger:
         return Ledger(self.models_dir, self.settings.device)
 
-    def _note(self, what: str, releases: Releases, before: int | None, why: str) -> None:
-        note(self._ledger, what, releases, before, why)
-
     def _lock(self, releases: Releases) -> AbstractContextManager[object]:
-        name = releases.folder.name
-        return model_lock(
-            releases.folder, on_wait=lambda owner: self.observer.waiting(name, owner), stopped=lambda: False
-        )
-
-
-def _copy(entry: Entry, folder: Path, target: Path) -> None:
-    """Put an engine with its record into another model directory."""
-    (target / PLAN).parent.mkdir(parents=True)
-    for file in entry.files.values():
-        share_file(file, target / file.relative_to(folder), link=True)
-    write_atomic(target / companions.REPORT, json.dumps(entry.record).encode("ascii"))
-
-
-def note(of: Ledger, what: str, releases: Releases, before: int | None, why: str) -> None:
-    """Write into the ledger that another release of a model is current now."""
-    after = releases.current
-    sha256 = releases.engine_sha256(after)
-    of.note(what, releases.folder.name, before=before, after=after, sha256=sha256, why=why)
+        return model_lock(releases.folder, on_wait=lambda owner: self.observer.waiting(releases.folder.name, owner))
 
 
 def take_back(releases: Releases, target: int, why: str) -> None:
@@ -365,6 +337,6 @@ def roll_back(name: str, models_dir: Path, device: str, *, to: int | None, why: 
             raise UsageError(f"{name} has no version {target}", hint=f"kept are {kept}")
         releases.accept(target)
         take_back(releases, target, why)
-        note(Ledger(models_dir, device), ledger.ROLLED_BACK, releases, before, why)
+        Ledger(models_dir, device).note(ledger.ROLLED_BACK, releases, before, why)
         note_rollback(models_dir, name, why, held=target < before)
     return Rollback(name, target, before)

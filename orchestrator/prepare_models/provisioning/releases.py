@@ -130,7 +130,7 @@ class Releases:
             ReleaseError: it could not be written, or its engine is not the one in the report.
         """
         self._refuse_links()
-        number = 1 + max((1, self.notes.newest, *self.numbers(), *map(_count, _names(self.folder))))
+        number = 1 + max((1, self.notes.newest, *self.numbers(), *(_number(name) or 0 for name in _names(self.folder))))
         partial = self.root / f".{number}{PARTIAL}"
         report["deployment"]["version"] = number
         try:
@@ -165,7 +165,11 @@ class Releases:
             for name in _names(folder):
                 if name.endswith(PARTIAL):
                     _remove(folder / name)
-        self._finish_rejection()
+        notes, current, previous = self.notes, self.current, self.previous
+        if notes.trial not in (None, current):
+            self.note(replace(notes, trial=None))
+        if current in self._rejected_numbers() and previous is not None:
+            _link(self.folder / companions.CURRENT, str(previous))
         current, notes = self.current, self.notes
         newest = max(current or 0, notes.newest)
         self.note(replace(notes, newest=newest))
@@ -179,7 +183,8 @@ class Releases:
         made = [_link(stable, f"../{companions.CURRENT}/{PLAN}")]
         made += [_link(self.folder / str(n), f"{companions.RELEASES}/{n}/1") for n in self.numbers()]
         # Last comes what Triton takes for a model: a first version shows when it is complete.
-        files = sorted(self._files(current), key=lambda name: name == companions.CONFIG)
+        files = [name for name in _names(self.path(current)) if not (self.path(current) / name).is_dir()]
+        files.sort(key=lambda name: name == companions.CONFIG)
         made += [_link(self.folder / name, f"{companions.CURRENT}/{name}") for name in files]
         if any(made):
             sync_directory(self.folder)
@@ -193,13 +198,6 @@ class Releases:
             if one == other:
                 share_file(signed, self.path(number) / companions.SIGNED, link=False)
                 _sync(self.path(number))
-
-    def _finish_rejection(self) -> None:
-        notes, current, previous = self.notes, self.current, self.previous
-        if notes.trial not in (None, current):
-            self.note(replace(notes, trial=None))
-        if current in self._rejected_numbers() and previous is not None:
-            _link(self.folder / companions.CURRENT, str(previous))
 
     def reject(self, number: int, why: str) -> None:
         """Remember never to switch automatically to a release, or to one with the same fingerprint."""
@@ -232,9 +230,6 @@ class Releases:
             partial = self.root / f".{number}{PARTIAL}"
             self.path(number).rename(partial)
             _remove(partial)
-
-    def _files(self, number: int) -> list[str]:
-        return [name for name in _names(self.path(number)) if not (self.path(number) / name).is_dir()]
 
     def _rejected_numbers(self) -> set[int]:
         return {each.release for each in self.notes.rejected}
@@ -277,10 +272,6 @@ def _names(folder: Path) -> list[str]:
 
 def _number(name: str) -> int | None:
     return int(name) if re.fullmatch("0|[1-9][0-9]*", name) and len(name) < len(str(_LARGEST)) else None
-
-
-def _count(name: str) -> int:
-    return _number(name) or 0
 
 
 def _target(place: Path) -> str | None:

@@ -29,7 +29,7 @@ _PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _NS = 1_000_000_000
 
 
-class Spans(Observer):
+class _Spans(Observer):
     """Makes spans of what it hears, from any thread."""
 
     def __init__(self, tracer: Tracer, run: Span) -> None:
@@ -41,7 +41,6 @@ class Spans(Observer):
         self._heard: dict[str, float] = {}  # when anything was last heard of a model
 
     def planned(self, model: PlannedModel) -> None:
-        """Note what will be done for a model."""
         with self._guard:
             span = self._of(model.spec.name, time.time())
             span.set_attributes({"prepare_models.action": model.action, "prepare_models.reason": model.reason})
@@ -68,7 +67,6 @@ class Spans(Observer):
                 self._end(self._stages.pop((event.model, event.stage), None), event.time)
 
     def finished(self, report: ModelReport) -> None:
-        """Note how the run of a model ended."""
         from opentelemetry.trace import Status, StatusCode
 
         with self._guard:
@@ -141,7 +139,7 @@ def _sending(run: str) -> Iterator[Observer]:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     tracer = provider.get_tracer("prepare_models", __version__)
     try:
-        with tracer.start_as_current_span(run) as span, contextlib.closing(Spans(tracer, span)) as observer:
+        with tracer.start_as_current_span(run) as span, contextlib.closing(_Spans(tracer, span)) as observer:
             yield observer  # what ends the run is recorded in its span
     finally:
         provider.shutdown()

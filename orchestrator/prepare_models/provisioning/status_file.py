@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -44,7 +45,9 @@ class StatusFile:
             started_at=timestamp(self._started), finished_at=None, seconds=None, outcome=status.RUNNING, error=None,
             models=[],
         )  # fmt: skip
-        self._earlier = {model["name"]: model for model in _last(models_dir)}
+        self._earlier: dict[str, ProvisionedModel] = {}
+        with contextlib.suppress(UsageError):
+            self._earlier = {model["name"]: model for model in load(models_dir)["models"]}
         self._list(_model(name) for name in self._earlier)
 
     def begin(self, manifest: Manifest, names: Sequence[str]) -> None:
@@ -71,11 +74,11 @@ class StatusFile:
         """Return whether a model's result is known."""
         return self._of(name)["error"] is not None
 
-    def settle(self, name: str, state: str, reason: str, *, following: str = status.NOTHING) -> None:
-        """Record that a model is done. ``following``: what the next provisioning does with it."""
+    def settle(self, name: str, state: str, reason: str, error: ErrorInfo | None = None) -> None:
+        """Record that a model is done. ``error``: why a new version of it was rejected, now or earlier."""
         model = self._of(name)
-        model.update({"state": state, "reason": reason, "phase": None})
-        _expect(model, following)
+        model.update({"state": state, "reason": reason, "phase": None, "error": error or model["error"]})
+        _expect(model, status.HOLD if error else status.NOTHING)
         _look(self._models_dir, model)
 
     def fail(self, name: str, error: ErrorInfo, *, log: str | None = None) -> None:
@@ -83,11 +86,6 @@ class StatusFile:
         model = self._of(name)
         model.update({"state": status.FAILED, "error": error, "log": log})
         _expect(model, status.TRY_AGAIN)
-
-    def refuse(self, name: str, state: str, error: ErrorInfo, following: str) -> None:
-        """Record that a new version was rejected, now or earlier."""
-        self.settle(name, state, error["message"], following=following)
-        self._of(name)["error"] = error
 
     def ran(self, report: ModelReport) -> None:
         """Record what the run of a model warned of, and why it has no engine."""
@@ -145,13 +143,6 @@ def _write(models_dir: Path, document: ProvisionStatus) -> None:
     file = models_dir / status.STATUS_FILE
     with writing(file, "give write access"):
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
-
-
-def _last(models_dir: Path) -> Sequence[ProvisionedModel]:
-    try:
-        return load(models_dir)["models"]
-    except UsageError:
-        return ()
 
 
 def _model(name: str) -> ProvisionedModel:

@@ -9,7 +9,7 @@ import base64
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from prepare_models_entrypoint.contract.kinds import Schema
 from prepare_models_entrypoint.contract.report import Layer, ModelReport
 
 from ..errors import ExtraMissingError, HostError
-from ..support.terminal import printable
+from ..support.page import printable
 from . import documents
 from .junit import xml_text
 from .text import number, scale_fit, shape
@@ -50,11 +50,12 @@ def render(run: documents.Run) -> str:
         ExtraMissingError: the extra ``report`` is not installed.
     """
     check()
+    verdicts = [documents.verdict(model) for model in run["models"]]
     return _page(
         "report.html",
         run=run,
         models=[_model(model) for model in run["models"]],
-        counts=_counts(run["models"]),
+        counts={name: verdicts.count(name) for name in reversed(documents.VERDICTS)},
         timeline=_timeline(run["models"]),
         listed_layers=_LISTED_LAYERS,
     )
@@ -106,11 +107,6 @@ def _model(model: ModelReport) -> dict[str, object]:
         ],
         "layers": _layers(details["layers"]) if details and details["layers"] else None,
     }
-
-
-def _counts(models: Iterable[ModelReport]) -> dict[str, int]:
-    verdicts = [documents.verdict(model) for model in models]
-    return {name: verdicts.count(name) for name in reversed(documents.VERDICTS)}
 
 
 def _verbatim(text: str) -> Markup:
@@ -239,7 +235,8 @@ def _agreement(output: OutputComparison) -> Markup:
 
 def _layers(found: Sequence[Layer]) -> Markup:
     """Draw the number of layers of each kind, by precision."""
-    values = [{"type": layer["type"], "precision": _type(layer)} for layer in found]
+    known = [layer["precision"] if layer["precision"] in _TYPES else "other" for layer in found]
+    values = [{"type": layer["type"], "precision": precision} for layer, precision in zip(found, known, strict=True)]
     most = max(Counter(value["type"] for value in values).values())
     axis = {"tickCount": min(most, 6), "format": "d"}
     spec = {
@@ -250,14 +247,10 @@ def _layers(found: Sequence[Layer]) -> Markup:
         "encoding": {
             "x": {"aggregate": "count", "type": "quantitative", "title": "layers", "axis": axis},
             "y": {"field": "type", "type": "nominal", "sort": "-x", "title": None},
-            "color": _colours("precision", [name for name in _TYPES if any(v["precision"] == name for v in values)]),
+            "color": _colours("precision", [name for name in _TYPES if name in known]),
         },
     }
     return _svg(spec, f"{len(values)} layers by kind and precision")
-
-
-def _type(layer: Layer) -> str:
-    return layer["precision"] if layer["precision"] in _TYPES else "other"
 
 
 def _colours(field: str, domain: Sequence[str]) -> Schema:

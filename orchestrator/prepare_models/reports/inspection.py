@@ -7,8 +7,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract.backends import PRODUCTS
 
-from ..support.page import Message, Part
-from ..support.terminal import one_line
+from ..support.page import Message, Part, one_line
 
 Document = Mapping[str, Any]
 
@@ -55,33 +54,24 @@ def _plan(document: Document, *, layers: bool) -> list[str]:
     capabilities = header.get("compute_capabilities")
     targets = f" | compute capabilities {', '.join(capabilities)}" if capabilities else ""
     later = " and later" if header.get("and_later") else ""
+    runs_here = {True: "yes", False: "no", None: "not known"}[document["runs_here"]]
     lines = [
         f"==== {PRODUCTS[header['format']]} Engine ====",
         f"  Name: {one_line(details.get('name') or 'Unnamed Network 0')} | Explicit Batch Engine",
         f"  Version: {header['version']}{targets}{later}",
-        f"  Runs here: {_verdict(document['runs_here'])}: {one_line(document['told'])}",
+        f"  Runs here: {runs_here}: {one_line(document['told'])}",
     ]
     if document["io"] is not None:
         lines += _tensors(document["io"], "input", "Engine Input(s)") + _tensors(
             document["io"], "output", "Engine Output(s)"
         )
-    lines += _memory(document)
+    known, streamed = details.get("device_memory_bytes"), details.get("streamable_weights_bytes")
+    lines += ["", "  ---- Memory ----"]
+    lines.append("  Device Memory: " + (f"{known} bytes" if known is not None else "unknown without a GPU"))
+    lines += [f"  Streamable Weights: {streamed} bytes"] if streamed else []
+    lines += [f"  Weights in the Plan: {header['weights_bytes']} bytes"] if header.get("weights_bytes") else []
     lines += _profiles(document)
     return lines + _layers(document, "Layer(s)", listed=layers)
-
-
-def _verdict(runs_here: bool | None) -> str:
-    return {True: "yes", False: "no", None: "not known"}[runs_here]
-
-
-def _memory(document: Document) -> list[str]:
-    details, header = document["details"] or {}, document["header"]
-    known = details.get("device_memory_bytes")
-    lines = ["", "  ---- Memory ----"]
-    lines.append("  Device Memory: " + (f"{known} bytes" if known is not None else "unknown without a GPU"))
-    streamed = details.get("streamable_weights_bytes")
-    lines += [f"  Streamable Weights: {streamed} bytes"] if streamed else []
-    return lines + ([f"  Weights in the Plan: {header['weights_bytes']} bytes"] if header.get("weights_bytes") else [])
 
 
 def _profiles(document: Document) -> list[str]:
@@ -93,13 +83,10 @@ def _profiles(document: Document) -> list[str]:
     for number, profile in enumerate(profiles):
         lines.append(f"  - Profile: {number}")
         for index, binding in enumerate(io):
-            head = f"      Tensor: {one_line(binding['name']).ljust(width)} {_mode(binding)}, Index: {index}"
+            mode = f"({binding['mode'].capitalize()})".rjust(len("(Output)"))
+            head = f"      Tensor: {one_line(binding['name']).ljust(width)} {mode}, Index: {index}"
             lines.append(f"{head} | {_shapes(binding, profile.get(binding['name']))}")
     return lines
-
-
-def _mode(binding: Document) -> str:
-    return f"({binding['mode'].capitalize()})".rjust(len("(Output)"))
 
 
 def _shapes(binding: Document, ranges: Mapping[str, Sequence[int]] | None) -> str:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET  # written here, never read
 
 from prepare_models_entrypoint.contract.report import ModelReport
 
-from ..support.terminal import printable
+from ..support.page import printable
 from . import documents
 
 # Characters that XML 1.0 can't contain, not even escaped.

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from prepare_models_entrypoint.contract.report import Binding, ModelReport
 
-from ..support.terminal import printable
+from ..support.page import printable
 from . import documents
 from .text import shape
 
 _MARKS = {documents.READY: "✅", documents.CARE: "⚠️", documents.NO: "❌", documents.OPEN: "⏭️"}
 _HEAD = ("", "model", "status", "precision", "verified", "inputs", "outputs", "size", "seconds")
-_SHORT_HEAD = tuple(name for name in _HEAD if name not in ("inputs", "outputs"))
 
 _LONGEST = 65_536  # characters in a comment on GitHub; GitLab allows more
 _SPARE = 500  # for the sentence about what is omitted, and the lines between
@@ -31,8 +30,10 @@ def render(run: documents.Run) -> str:
         return whole
     by_need = sorted(models, key=lambda model: documents.VERDICTS.index(documents.verdict(model)))
     room = _LONGEST - len(head) - len(foot) - _SPARE
-    shown = _fitting((_cut(note) for note in notes), room // 2)
-    rows = _fitting(_table(_SHORT_HEAD, map(_short_row, by_need)), room - sum(map(len, shown)))
+    cut = (note if len(note) <= _LONGEST_NOTE else f"{note[:_LONGEST_NOTE].rstrip(chr(92))} …" for note in notes)
+    shown = _fitting(cut, room // 2)
+    short = [(*row[:5], *row[7:]) for row in map(_row, by_need)]  # without inputs and outputs
+    rows = _fitting(_table((*_HEAD[:5], *_HEAD[7:]), short), room - sum(map(len, shown)))
     left = len(models) - len(rows) + 2  # the head of the table is two lines
     rest = [f"{len(notes) - len(shown)} more messages"] if len(notes) > len(shown) else []
     rest += [f"{left} more models"] if left else []
@@ -55,10 +56,6 @@ def _fitting(parts: Iterable[str], room: int) -> list[str]:
     return found
 
 
-def _cut(note: str) -> str:
-    return note if len(note) <= _LONGEST_NOTE else f"{note[:_LONGEST_NOTE].rstrip(chr(92))} …"
-
-
 def _row(model: ModelReport) -> tuple[str, ...]:
     engine, seconds = model["engine"], documents.seconds(model)
     return (
@@ -75,11 +72,6 @@ def _row(model: ModelReport) -> tuple[str, ...]:
 
 def _binding(binding: Binding) -> str:
     return f"{_code(binding['name'])} {_plain(binding['dtype'])} {shape(binding['shape'])}"
-
-
-def _short_row(model: ModelReport) -> tuple[str, ...]:
-    mark, name, status, precision, verified, _, _, size, seconds = _row(model)
-    return mark, name, status, precision, verified, size, seconds
 
 
 def _table(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from prepare_models_entrypoint.contract import sizes
 
 from ..errors import SharedStoreError
-from ..support.page import Message, Part, Table, of_error
-from ..support.terminal import printable
+from ..support.page import Message, Part, Table, of_error, printable
 
 if TYPE_CHECKING:
     from prepare_models_entrypoint.contract.comparison import ScaleFit

@@ -8,15 +8,14 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import TracebackType
 from typing import IO, cast
 
 from prepare_models_entrypoint.contract import event as events
 from prepare_models_entrypoint.contract.event import Event
-from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins
+from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins, Wanted
 
 from ..errors import HostError, SourcesError
-from ..support.display import OnBytes
+from ..support.page import OnBytes
 from ..support.paths import contents_dir
 from . import child
 from .connection import ConnectionSpec
@@ -61,7 +60,8 @@ def fetch_sources(
         by_network.setdefault(network, {})[source] = sha256
     results: dict[str, FetchResult] = {}
     for network, sources in by_network.items():
-        job = FetchJob(sources=tuple(sources.items()), cache_dir=str(contents_dir()), offline=offline, pins=pins)
+        asked = tuple(Wanted(source=source, sha256=sha256) for source, sha256 in sources.items())
+        job = FetchJob(sources=asked, cache_dir=str(contents_dir()), offline=offline, pins=pins)
         with Fetching(job, network, on_result=lambda _: None, on_event=on_event) as fetching:
             results.update({result["source_id"]: result for result in fetching.results()})
     failed = [(result["source"], result["error"]) for result in results.values() if result["error"] is not None]
@@ -92,11 +92,6 @@ class Fetching:
         self._log: IO[bytes] | None = None
 
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
-        self.start()
-        return self
-
-    def start(self) -> None:
-        """Start the child, which fetches at once. Call ``close`` afterwards; a ``with`` block does both."""
         with contextlib.ExitStack() as stack:
             self._log = stack.enter_context(child.unread_log())
             secret = stack.enter_context(child.secret_file(self._network.secrets()))
@@ -110,14 +105,9 @@ class Fetching:
             )  # fmt: skip
             stack.callback(self._end)
             self._open = stack.pop_all()
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the child and free its resources."""
+    def __exit__(self, *exc: object) -> None:
         self._open.close()
 
     def stop(self) -> None:

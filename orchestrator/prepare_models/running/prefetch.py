@@ -9,36 +9,29 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
-from prepare_models_entrypoint.contract.fetch import FetchJob, Pins
+from prepare_models_entrypoint.contract.fetch import FetchJob, Pins, Wanted
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
+from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
 from .connection import ConnectionSpec
 
-if TYPE_CHECKING:
-    from ..manifest.model import ModelSpec
 
-
-class Fetcher(Protocol):
-    """Fetches sources ahead of their turn: ``start``, ``results`` in a thread, ``stop`` from another, ``close``."""
-
-    def start(self) -> None:
-        """Get ready, and begin if that doesn't block."""
+class Fetcher(AbstractContextManager["Fetcher"], Protocol):
+    """Fetches sources ahead of their turn, while its block runs."""
 
     def results(self) -> object:
         """Wait for all sources."""
 
     def stop(self) -> None:
-        """End it; ``results`` then ends, too."""
-
-    def close(self) -> None:
-        """Free its resources."""
+        """End it, from another thread; ``results`` then ends, too."""
 
 
 MakeFetcher = Callable[[FetchJob, ConnectionSpec], Fetcher]
@@ -60,10 +53,25 @@ def fetching_ahead(
     running: list[Fetcher] = []
     guard = threading.Lock()
 
+    def fetch(network: ConnectionSpec, group: list[ModelSpec]) -> None:
+        sources = tuple(pair for spec in group for pair in _sources(spec))
+        pins, cache = Pins.together(spec.pins for spec in group), str(contents_dir())
+        job = FetchJob(sources=sources, cache_dir=cache, connections=_CONNECTIONS, revalidate=False, pins=pins)
+        with contextlib.ExitStack() as stack:
+            with guard:
+                if stop.is_set():
+                    return
+                running.append(stack.enter_context(fetcher(job, network)))
+            try:
+                running[-1].results()
+            finally:
+                with guard:
+                    running.pop()
+
     def work() -> None:
         for network, group in groupby(wanted, key=lambda spec: spec.network):
             with contextlib.suppress(PrepareModelsError, OSError, ValueError):
-                _fetch(network, list(group), fetcher, stop=stop, running=running, guard=guard)
+                fetch(network, list(group))
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="fetch ahead", daemon=True)
     if wanted:
@@ -79,38 +87,6 @@ def fetching_ahead(
             thread.join()
 
 
-def _fetch(
-    network: ConnectionSpec,
-    specs: list[ModelSpec],
-    fetcher: MakeFetcher,
-    *,
-    stop: threading.Event,
-    running: list[Fetcher],
-    guard: threading.Lock,
-) -> None:
-    sources = tuple(pair for spec in specs for pair in _sources(spec))
-    pins = Pins.together(spec.pins for spec in specs)
-    job = FetchJob(
-        sources=sources, cache_dir=str(contents_dir()), connections=_CONNECTIONS, revalidate=False, pins=pins
-    )
-    fetching = fetcher(job, network)
-    with guard:
-        if stop.is_set():
-            return
-        fetching.start()
-        running.append(fetching)
-    try:
-        fetching.results()
-    finally:
-        with guard:
-            running.remove(fetching)
-            fetching.close()
-
-
-def _sources(spec: ModelSpec) -> list[tuple[str, str | None]]:
+def _sources(spec: ModelSpec) -> list[Wanted]:
     pairs = [(spec.source, spec.sha256), (spec.calibration_cache, None)]
-    return [(source, sha256) for source, sha256 in pairs if source is not None and _is_remote(source)]
-
-
-def _is_remote(source: str) -> bool:
-    return Source.of(source).is_remote
+    return [Wanted(source=source, sha256=sha256) for source, sha256 in pairs if source and Source.of(source).is_remote]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prepare_models_entrypoint.contract import event as events
@@ -16,9 +17,8 @@ from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPE
 from prepare_models_entrypoint.contract.report import UP_TO_DATE, ModelReport
 
 from ..errors import SharedStoreError
-from ..support.display import display
+from ..support.page import display, is_live, one_line
 from ..support.paths import first_time
-from ..support.terminal import is_live, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -97,7 +97,8 @@ class Lines(Observer):
     def event(self, event: Event) -> None:
         """Log the ends of stages; phases and other events only with details."""
         if event.kind == events.STAGE_FINISHED:
-            self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=_seconds(event))
+            seconds = round(float(event.data.get("seconds", 0.0)), 2)
+            self._log.info(f"{event.stage} {event.data.get('status')}", model=event.model, seconds=seconds)
         elif event.data.get("phase") == events.ELAPSED and event.data.get("done", 0) % _HEARTBEAT_S == 0:
             self._log.info(f"still building: {amount(event)}", model=event.model, stage=event.stage)
         elif event.data.get("phase") == events.SILENT:
@@ -118,7 +119,7 @@ class Lines(Observer):
                 self._log.info("terms of use", model=report["name"], page=page)
 
 
-class Live(Lines):
+class _Live(Lines):
     """Shows a line for each active model, with stage, phase, bytes or steps, and elapsed time."""
 
     def __init__(self, log: FilteringBoundLogger, progress: Progress) -> None:
@@ -132,7 +133,6 @@ class Live(Lines):
             self._tasks[model.spec.label] = self._progress.add_task(model.spec.label, total=None, stage="start")
 
     def event(self, event: Event) -> None:
-        """Update the model's line."""
         if event.model is None and event.kind == events.PROGRESS and "" not in self._tasks:
             self._tasks[""] = self._progress.add_task(event.stage or "", total=None, stage="start")
         task = self._tasks.get(event.model or "")
@@ -159,7 +159,7 @@ class Live(Lines):
         super().finished(report)
 
 
-class Background(Observer):
+class _Background(Observer):
     """Passes everything on to an observer in a separate thread, so that its imports and output don't delay the work.
 
     Models that are up to date are not reported unless ``everything`` is: if all are, nothing is imported.
@@ -170,7 +170,7 @@ class Background(Observer):
         self._calls: queue.SimpleQueue[Callable[[Observer], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, args=(make,), name="progress")
 
-    def __enter__(self) -> Background:  # noqa: PYI034  # Self came with Python 3.11
+    def __enter__(self) -> _Background:  # noqa: PYI034  # Self came with Python 3.11
         self._thread.start()
         return self
 
@@ -179,16 +179,13 @@ class Background(Observer):
         self._thread.join()
 
     def _hand_on(self, call: Callable[[Observer], None]) -> None:
-        """Have the thread make the call."""
         self._calls.put(call)
 
     def planned(self, model: PlannedModel) -> None:
-        """Hand on what there is to do."""
         if self._everything or model.record is None:
             super().planned(model)
 
     def finished(self, report: ModelReport) -> None:
-        """Hand on what was done."""
         if self._everything or report["status"] != UP_TO_DATE:
             super().finished(report)
 
@@ -210,15 +207,11 @@ def observer(*, quiet: bool, log_format: str, verbose: int) -> AbstractContextMa
     def make() -> Iterator[Observer]:
         if log_format == "text" and is_live(sys.stderr):
             with display() as progress:  # which makes standard error print above the bars
-                yield Live(_logger(log_format, verbose), progress)
+                yield _Live(_logger(log_format, verbose), progress)
         else:
             yield Lines(_logger(log_format, verbose))
 
-    return contextlib.nullcontext(Observer()) if quiet else Background(make, everything=verbose > 0)
-
-
-def _seconds(event: Event) -> float:
-    return round(float(event.data.get("seconds", 0.0)), 2)
+    return contextlib.nullcontext(Observer()) if quiet else _Background(make, everything=verbose > 0)
 
 
 def amount(event: Event) -> str:
@@ -269,7 +262,7 @@ class Events(Observer):
     def _pass_on(self, event: Event) -> None:
         with self._guard:
             self._count += 1
-            self._on_event(event._replace(seq=self._count - 1))
+            self._on_event(replace(event, seq=self._count - 1))
 
 
 def _logger(log_format: str, verbose: int) -> FilteringBoundLogger:

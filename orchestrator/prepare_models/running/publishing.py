@@ -52,7 +52,7 @@ class Publisher:
             try:
                 error: ErrorInfo | None = json.loads(answer)["error"]
             except ValueError:
-                return self._lost()
+                return child.entrypoint_failed(child.without_answer(*self._end()), hint=child.AGAIN)
         return error
 
     def _ask(self, request: bytes) -> bytes:
@@ -80,6 +80,3 @@ class Publisher:
         with self._log as log:
             log.seek(0)
             return process.returncode, log.read()
-
-    def _lost(self) -> ErrorInfo:
-        return child.entrypoint_failed(child.without_answer(*self._end()), hint=child.AGAIN)

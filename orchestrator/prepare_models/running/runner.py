@@ -7,26 +7,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
-from prepare_models_entrypoint.contract.environment import RuntimeInfo
+from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import (
-    BUILT,
-    FAILED,
-    SCHEMA_VERSION,
-    SKIPPED,
-    STATUSES,
-    UP_TO_DATE,
-    ModelReport,
-    WarningInfo,
-    blank,
-)
+from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, blank
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.workspace import sweep
 
@@ -36,9 +26,9 @@ from ..executors.work import OnEvent, Work, failed
 from ..machine.facts import power_of
 from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
-from ..planning import disk_budget, planner
+from ..planning import disk_budget
 from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
-from ..planning.planner import changed_at
+from ..planning.planner import Planner, changed_at
 from ..reports import documents
 from ..reports.documents import timestamp
 from ..store import restore
@@ -76,9 +66,10 @@ class Run:
         self._why_skipped = ""
         self._publisher = Publisher()
         self._executors = self._executor.by_device(self._specs)
-        self._planners = planner.by_device(
-            self._executors, self._models_dir, store=self._store, digests=self._digests, force=settings.force
-        )
+        self._planners = {
+            device: Planner(self._models_dir, each.describe(), self._store, self._digests, settings.force)
+            for device, each in self._executors.items()
+        }
         self._reports: dict[str, ModelReport] = {}
 
     def models(self) -> None:
@@ -106,11 +97,12 @@ class Run:
     def report(self, started: float) -> documents.Run:
         """Return the run's report. ``started``: seconds since the epoch."""
         kernel = os.uname()
-        reports = [self._reports.get(spec.label) or self._skipped(spec, self._why_skipped) for spec in self._specs]
-        reports += [self._skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
-        counts = {status: sum(report["status"] == status for report in reports) for status in STATUSES}
+        reports = [self._reports.get(spec.label) or _skipped(spec, self._why_skipped) for spec in self._specs]
+        reports += [_skipped(spec, why_elsewhere(spec)) for spec in self._chosen.elsewhere]
+        built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
+        counts = {status: sum(report["status"] == status for report in reports) for status in contract.STATUSES}
         return documents.Run(
-            schema_version=SCHEMA_VERSION,
+            schema_version=contract.SCHEMA_VERSION,
             tool={"name": "prepare-models", "version": __version__},
             run_id=self._run_id,
             manifest=str(self._chosen.manifest.path),
@@ -125,7 +117,8 @@ class Run:
                 power=power_of(),
             ),
             executor=self._executor.name,
-            runtime=self._seen_runtime(reports),
+            # As the entrypoint reported it, or the executor's own description if nothing was built.
+            runtime=built[0] if built else next(iter(self._planners.values())).runtime,
             summary=counts,
             models=reports,
         )
@@ -140,14 +133,16 @@ class Run:
             report = self._supply.with_warnings(report)
         report = {**report, "name": spec.label}
         # Where all is up to date, there are no builds for which memory is worth the time.
-        self._reports[spec.label] = report if report["status"] == UP_TO_DATE else documents.compact(report)
+        self._reports[spec.label] = report if report["status"] == contract.UP_TO_DATE else documents.compact(report)
         self._observer.finished(report)
-        if report["status"] == FAILED and self._settings.fail_fast:
+        if report["status"] == contract.FAILED and self._settings.fail_fast:
             self._halt("an earlier model failed (--fail-fast)")
 
     def _guarded(self, spec: ModelSpec) -> ModelReport | None:
         try:
-            return self._handed_on(self._locked(spec))
+            report = self._locked(spec)
+            if report is not None and self._supply is not None:
+                self._supply.hand_on(report, self._stop)
         except (InterruptedError, InterruptedRunError):
             return None
         except PrepareModelsError as error:
@@ -157,6 +152,7 @@ class Run:
             if no_room is None:
                 raise
             return failed(spec, no_room.info())
+        return report
 
     def _locked(self, spec: ModelSpec) -> ModelReport | None:
         output_dir = self._models_dir / spec.label
@@ -166,7 +162,7 @@ class Run:
             planned = self._plan(spec)
             self._observer.planned(planned)
             if planned.record is not None:
-                return {**planned.record, "status": UP_TO_DATE, "reason": planned.reason, "stages": []}
+                return {**planned.record, "status": contract.UP_TO_DATE, "reason": planned.reason, "stages": []}
             if companions.is_provisioned(output_dir):
                 what = f"{output_dir} has releases of prepare-models provision, and a run would {planned.told()}"
                 raise ReleaseError("directory-provisioned", what)
@@ -197,9 +193,9 @@ class Run:
             turn.begin()
             report = self._executors[spec.device].run(self._work(planned, lock))
             report["warnings"] += scarce
-            if self._stop.is_set() and report["status"] == FAILED:
+            if self._stop.is_set() and report["status"] == contract.FAILED:
                 return None
-            if report["status"] == BUILT:
+            if report["status"] == contract.BUILT:
                 self._learn(report, began, learn)
                 self._keep(report, place, held)
         licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
@@ -212,7 +208,7 @@ class Run:
         """Return what hears events of a model under its name in this run."""
         if not spec.target:
             return self._observer.event
-        return lambda event: self._observer.event(event._replace(model=event.model and spec.label))
+        return lambda event: self._observer.event(replace(event, model=event.model and spec.label))
 
     def _scarce(self, planned: PlannedModel) -> list[WarningInfo]:
         """Return which disks probably have too little room for a build.
@@ -225,11 +221,6 @@ class Run:
             if each.kind == "error":
                 raise NoRoomError(f"{each.about}: {each.message}", hint=each.hint)
         return [WarningInfo(code=e.code, message=f"{e.about}: {e.message}", hint=e.hint) for e in problems]
-
-    def _handed_on(self, report: ModelReport | None) -> ModelReport | None:
-        if report is not None and self._supply is not None:
-            self._supply.hand_on(report, self._stop)
-        return report
 
     def _found(self, planned: PlannedModel, turn: Turn) -> Entry | None:
         """Return the engine that a model needs from the store here, or from the shared one by way of it."""
@@ -288,16 +279,10 @@ class Run:
             self._stop.set()
             self._digests.stop()
 
-    def _skipped(self, spec: ModelSpec, why: str) -> ModelReport:
-        report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
-        report["status"] = SKIPPED
-        report["reason"] = why
-        return report
 
-    def _seen_runtime(self, reports: Sequence[ModelReport]) -> RuntimeInfo:
-        """Return the runtime that the entrypoint reported, or the executor's own description if nothing was built."""
-        built = [report["runtime"] for report in reports if report["runtime"] and report["stages"]]
-        return built[0] if built else next(iter(self._planners.values())).runtime
+def _skipped(spec: ModelSpec, why: str) -> ModelReport:
+    report = blank(spec.label, spec.source, precision=spec.precision, converter=spec.converter)
+    return {**report, "status": contract.SKIPPED, "reason": why}
 
 
 def _supply(settings: RunSettings, store: Store) -> Supply | None:
@@ -342,16 +327,12 @@ def perform(chosen: Chosen, settings: RunSettings, observer: Observer, *, starte
             run.models()
     finally:
         report = run.report(started)
-        _write(report, models_dir, settings.reports)
+        if paths.writable(models_dir):
+            documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
+        for form, target in settings.reports.items():
+            documents.save(target, documents.render(form, report))
     if report["summary"]["built"]:
         from ..store.contents import keep_within_limit
 
         keep_within_limit()
     return report
-
-
-def _write(report: documents.Run, models_dir: Path, others: Mapping[str, Path]) -> None:
-    if paths.writable(models_dir):
-        documents.save(models_dir / "report.json", documents.render(documents.JSON, report), own=True)
-    for form, target in others.items():
-        documents.save(target, documents.render(form, report))

@@ -19,7 +19,6 @@ from ..manifest.load import of_value
 from ..manifest.model import Manifest, ModelSpec
 from ..options import ContainerOptions, Signatures
 from ..planning import planner
-from ..planning.planned import split_targets
 
 OnBytes = Callable[[int, int], None]
 StrPath = str | PathLike[str]
@@ -108,8 +107,34 @@ def chosen(selection: Selection, on_verified: OnBytes, *, accepts: bool = False)
     executor = choice.pick(selection.executor, options)
     if held_to is not None:
         refuse(drift_of_platform(held_to, *executor.locked_as()), None if by_bundle else loaded.path)
-    here, others = split_targets(loaded, specs, executor)
+    here, others = _split_targets(loaded, specs, executor)
     return Chosen(loaded, here, executor, offline=by_bundle, elsewhere=others)
+
+
+def _split_targets(
+    manifest: Manifest, specs: Sequence[ModelSpec], executor: Executor
+) -> tuple[Sequence[ModelSpec], Sequence[ModelSpec]]:
+    """Return the models, each once for each of its targets: those that are built here, and those for other devices.
+
+    Raises:
+        UsageError: none is built here. HostError: the executor should build for a target and can't.
+    """
+    if not manifest.targets:
+        return specs, ()
+    pairs = [
+        replace(spec, target=name, device=manifest.targets[name])
+        for spec in specs
+        for name in spec.targets or manifest.targets
+    ]
+    served = executor.serves({spec.device for spec in pairs})
+    here = [spec for spec in pairs if spec.device in served]
+    if not here:
+        wanted = ", ".join(f"{name} ({device})" for name, device in manifest.targets.items())
+        raise UsageError(
+            f"engines are built here for {', '.join(served)}, and the manifest's targets are {wanted}",
+            hint="build on a machine of one of them, on a farm with --executor dask, or add this one under targets:",
+        )
+    return here, [spec for spec in pairs if spec.device not in served]
 
 
 def manifest_of(given: ManifestLike) -> Manifest:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.report import BUILT, RESTORED, ModelReport, WarningInfo
 
-from ..errors import EngineMissingError, SharedStoreError, UsageError
+from ..errors import CodedError, SharedStoreError, UsageError
 from ..options import BUILD_AND_PUSH, POLICIES, PULL_ONLY, Sharing
 from ..planning.planned import PlannedModel
 from ..signing import envelopes
 from ..store.local import Store
 from ..store.shared import SharedStore
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 
 class Supply:
@@ -41,7 +37,7 @@ class Supply:
             self._shared.refuse_read_only()
         self._sharing, self._store, self._replace = sharing, store, replace
         key = sharing.sign
-        self._signer: CryptoSigner | None = envelopes.private_key(key, sharing.password_file) if key else None
+        self._signer: envelopes.Signer | None = envelopes.private_key(key, sharing.password_file) if key else None
         self._guard = threading.Lock()
         self._met = False
         self._lost: SharedStoreError | None = None
@@ -72,16 +68,16 @@ class Supply:
             return False
 
     def refuse_build(self, planned: PlannedModel) -> None:
-        """Raise EngineMissingError where nothing may be built."""
+        """Raise CodedError where nothing may be built."""
         if self._sharing.policy != PULL_ONLY:
             return
         where = self._shared.url
         if not planned.turn_is_key:
             told = f"what it is made from is not known yet, so no engine of it can be found in {where}"
-            raise EngineMissingError(told, hint="pin its sources: prepare-models lock")
+            raise CodedError("engine-missing", told, hint="pin its sources: prepare-models lock")
         told = f"{where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
         hint = f"build it on a machine of this kind: prepare-models run --store URL --policy {BUILD_AND_PUSH}"
-        raise EngineMissingError(told, hint=hint)
+        raise CodedError("engine-missing", told, hint=hint)
 
     def hand_on(self, report: ModelReport, stop: threading.Event) -> None:
         """Put the engine of a report there if it was built on this machine and the store lacks it."""

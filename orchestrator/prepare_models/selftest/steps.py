@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -149,10 +149,9 @@ class Selftest:
             self._cleanup()
         return self.outcome
 
-    def _step(self, name: str, verdict: str, message: str, *, fix: str = "", seconds: float | None = None) -> None:
+    def _step(self, name: str, verdict: str, message: str, *, fix: str = "") -> None:
         now = time.monotonic()
-        taken = now - self._started if seconds is None else seconds
-        self.outcome.steps.append(Step(name, verdict, message, round(taken, 3), fix))
+        self.outcome.steps.append(Step(name, verdict, message, round(now - self._started, 3), fix))
         self._started = now
 
     def _doctor(self) -> None:
@@ -182,8 +181,7 @@ class Selftest:
         first = self._runs()
         for report in first:
             self.outcome.models.append(report)
-            for name, verdict, message, fix, seconds in _verdicts(report, on_gpu=runtime["gpu"] is not None):
-                self._step(name, verdict, message, fix=fix, seconds=seconds)
+            self.outcome.steps += _verdicts(report, on_gpu=runtime["gpu"] is not None)
         built = [report["name"] for report in first if report["status"] == BUILT]
         self._started = time.monotonic()
         again = {report["name"]: report for report in self._runs(built)} if built else {}
@@ -215,51 +213,51 @@ class Selftest:
             self._step("cleanup", OK, "nothing is left")
 
 
-def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[tuple[str, str, str, str, float]]:
-    """Return name, verdict, message, fix and seconds of each step that a model's report shows."""
+def _verdicts(report: ModelReport, *, on_gpu: bool) -> Iterator[Step]:
+    """Yield each step that a model's report shows."""
     precision = report["precision_proof"]["requested"]
-    seconds = {stage["name"]: stage["seconds"] for stage in report["stages"]}
-    error = report["error"]
+    took = {"convert": 0.0, "inspect": 0.0, "verify": 0.0}
+    took |= {stage["name"]: round(stage["seconds"], 3) for stage in report["stages"]}
+    name, error = f"build {precision}", report["error"]
     if error is not None and error["code"] == _UNAVAILABLE:
-        yield f"build {precision}", SKIP, error["message"], "", seconds.get("convert", 0.0)
+        yield Step(name, SKIP, error["message"], took["convert"])
         return
     if report["engine"] is None and error is not None:
         verdict = WARN if error["code"] == _NOT_DELIVERED else FAIL
-        message = f"{error['message']} [{error['code']}]"
-        yield f"build {precision}", verdict, message, error["hint"], sum(seconds.values())
+        yield Step(name, verdict, f"{error['message']} [{error['code']}]", round(sum(took.values()), 3), error["hint"])
         return
-    size = sizes.readable(report["engine"]["bytes"]) if report["engine"] else "refused"
-    yield f"build {precision}", OK, size, "", seconds.get("convert", 0.0)
-    yield (*_inspection(report, precision, on_gpu=on_gpu), "", seconds.get("inspect", 0.0))
-    yield (*_parity(report, precision, on_gpu=on_gpu), seconds.get("verify", 0.0))
-    yield (*_latency(report, precision, on_gpu=on_gpu), "", 0.0)
+    yield Step(name, OK, sizes.readable(report["engine"]["bytes"]) if report["engine"] else "refused", took["convert"])
+    yield replace(_inspection(report, precision, on_gpu=on_gpu), seconds=took["inspect"])
+    yield replace(_parity(report, precision, on_gpu=on_gpu), seconds=took["verify"])
+    yield _latency(report, precision, on_gpu=on_gpu)
 
 
-def _inspection(report: ModelReport, precision: str, *, on_gpu: bool) -> tuple[str, str, str]:
+def _inspection(report: ModelReport, precision: str, *, on_gpu: bool) -> Step:
     name = f"load and inspect {precision}"
     io = ", ".join(f"{binding['name']} {binding['dtype']} {binding['shape']}" for binding in report["io"])
     proof = report["precision_proof"]
     message = f"{io}; {proof['delivered'] or 'unproven'} by {proof['source'] or 'nothing'}"
     loaded = all(binding["source"] == _ENGINE for binding in report["io"])
     if not on_gpu:
-        return name, SKIP, f"not loaded without a GPU; of the network: {message}"
-    return name, OK if loaded and proof["delivered"] == precision else FAIL, message
+        return Step(name, SKIP, f"not loaded without a GPU; of the network: {message}")
+    return Step(name, OK if loaded and proof["delivered"] == precision else FAIL, message)
 
 
-def _parity(report: ModelReport, precision: str, *, on_gpu: bool) -> tuple[str, str, str, str]:
+def _parity(report: ModelReport, precision: str, *, on_gpu: bool) -> Step:
     name, found = f"parity {precision}", report["verification"]
     if found is None:
         error = report["error"]
-        return name, FAIL, error["message"] if error else "nothing was compared", error["hint"] if error else ""
+        message, fix = (error["message"], error["hint"]) if error else ("nothing was compared", "")
+        return Step(name, FAIL, message, fix=fix)
     where = "on the GPU" if found["candidate"] == _ENGINE else "of the rewritten model, on the CPU"
     message = f"{found['verdict']}, {where}: {'; '.join(map(_agreement, found['outputs']))}"
     if found["verdict"] == "not-compared" and not on_gpu:
-        return name, SKIP, "the model was not rewritten, and its engine can't run here", ""
+        return Step(name, SKIP, "the model was not rewritten, and its engine can't run here")
     if found["verdict"] != "passed":
-        return name, FAIL, message, "attach this file to a bug report"
+        return Step(name, FAIL, message, fix="attach this file to a bug report")
     if on_gpu and found["candidate"] != _ENGINE:
-        return name, FAIL, message, found["engine_not_run"] or ""
-    return name, OK if on_gpu else WARN, message, ""
+        return Step(name, FAIL, message, fix=found["engine_not_run"] or "")
+    return Step(name, OK if on_gpu else WARN, message)
 
 
 def _agreement(output: OutputComparison) -> str:
@@ -269,9 +267,10 @@ def _agreement(output: OutputComparison) -> str:
     return f"{output['name']} off by {of_range:.2e} of its range" if of_range is not None else output["name"]
 
 
-def _latency(report: ModelReport, precision: str, *, on_gpu: bool) -> tuple[str, str, str]:
+def _latency(report: ModelReport, precision: str, *, on_gpu: bool) -> Step:
     name, found = f"latency {precision}", report["verification"]
     latency = found["latency"] if found else None
     if latency is None:
-        return name, FAIL if on_gpu else SKIP, found["latency_absent"] or "" if found else "nothing was compared"
-    return name, OK, f"median {latency['median_ms']:.3f} ms, p99 {latency['p99_ms']:.3f} ms"
+        told = found["latency_absent"] or "" if found else "nothing was compared"
+        return Step(name, FAIL if on_gpu else SKIP, told)
+    return Step(name, OK, f"median {latency['median_ms']:.3f} ms, p99 {latency['p99_ms']:.3f} ms")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from prepare_models_entrypoint.contract import extras, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -15,13 +16,12 @@ from prepare_models_entrypoint.contract.files import read_small
 from ..errors import ExtraMissingError, UsageError
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
     from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 STATEMENT = "application/vnd.in-toto+json"
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError)  # raised for malformed envelopes and keys
 
-T = TypeVar("T")
+Signer: TypeAlias = "CryptoSigner"  # a private key
 
 
 class RefusedError(Exception):
@@ -42,21 +42,14 @@ class _Envelope(TypedDict):
     signatures: list[_Signature]
 
 
-class Contents(NamedTuple):
-    """What an envelope holds, and the ids of the keys that it names. Nothing is verified."""
-
-    payload: bytes
-    keyids: tuple[str, ...]
-
-
 def unsigned(payload: bytes, payload_type: str) -> bytes:
     """Return an envelope without a signature."""
     envelope = _Envelope(payload=base64.b64encode(payload).decode("ascii"), payloadType=payload_type, signatures=[])
     return json.dumps(envelope).encode("ascii")
 
 
-def contents(data: bytes, payload_type: str) -> Contents:
-    """Return what an envelope holds, whoever signed it.
+def contents(data: bytes, payload_type: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return what an envelope holds, whoever signed it, and the ids of the keys that it names. Nothing is verified.
 
     Raises:
         ContractError: it is not one of this type.
@@ -68,7 +61,7 @@ def contents(data: bytes, payload_type: str) -> Contents:
         payload = base64.b64decode(envelope["payload"], validate=True)
     except ValueError:
         raise ContractError("envelope: the payload is not base64") from None
-    return Contents(payload, tuple(each["keyid"] for each in envelope["signatures"]))
+    return payload, tuple(each["keyid"] for each in envelope["signatures"])
 
 
 def seal(payload: bytes, payload_type: str, signer: CryptoSigner) -> bytes:
@@ -129,16 +122,12 @@ def private_key(file: Path, password_file: Path | None) -> CryptoSigner:
     """
     require()
     password = read(password_file).strip() if password_file else None
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.signer import CryptoSigner
+
     data = read(file)
-
-    def load() -> CryptoSigner:
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-        from securesystemslib.signer import CryptoSigner
-
-        key: PrivateKeyTypes = load_pem_private_key(data, password)
-        return CryptoSigner(key)
-
-    return _key(load, file, "a private key in PEM", "openssl genpkey -algorithm ed25519 -out key.pem")
+    with _key_in(file, "a private key in PEM", "openssl genpkey -algorithm ed25519 -out key.pem"):
+        return CryptoSigner(load_pem_private_key(data, password))
 
 
 def public_pem(file: Path) -> tuple[str, str]:
@@ -151,12 +140,9 @@ def public_pem(file: Path) -> tuple[str, str]:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     data = read(file)
-
-    def load() -> tuple[str, str]:
+    with _key_in(file, "a public key in PEM", "openssl pkey -in key.pem -pubout -out key.pub"):
         pem = load_pem_public_key(data).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return public_key(pem).keyid, pem.decode("ascii")
-
-    return _key(load, file, "a public key in PEM", "openssl pkey -in key.pem -pubout -out key.pub")
 
 
 def public_key(pem: bytes) -> SSlibKey:
@@ -181,9 +167,11 @@ def require() -> None:
         raise ExtraMissingError(extras.missing("a signature", "sign", error)) from None
 
 
-def _key(load: Callable[[], T], file: Path, what: str, hint: str) -> T:
+@contextlib.contextmanager
+def _key_in(file: Path, what: str, hint: str) -> Iterator[None]:
+    """Refuse a file that holds no key. ``what``: what it should hold. ``hint``: how one is made."""
     try:
-        return load()
+        yield
     except (ValueError, TypeError):  # the library's message may contain parts of the file
         raise UsageError(f"{file} is not {what}, or its password is missing or wrong", hint=hint) from None
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -26,9 +25,6 @@ from ..support.os_errors import writing
 from . import envelopes
 from .envelopes import RefusedError
 from .trust import CONTENTS, KeyList
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 BUNDLE, LOCK = "bundle", "lock"
 _PREDICATE = "https://github.com/prepare-models/prepare-models/blob/main/docs/signatures.md#release-version-1"
@@ -72,7 +68,7 @@ def edition(kind: str, sha256: str, series: str, counter: int | None) -> Release
     return Release(kind, series, int(time.time()) if counter is None else counter, sha256)
 
 
-def sign(file: Path, release: Release, signer: CryptoSigner) -> Path:
+def sign(file: Path, release: Release, signer: envelopes.Signer) -> Path:
     """Write the signature of a bundle or lock next to it, and return its path."""
     statement = {
         "_type": STATEMENT_TYPE,
@@ -111,12 +107,14 @@ def accept(signed: Signed) -> None:
     """Remember a release, so that older ones of its series are refused from now on."""
     release, hint = signed.release, f"give write access, or choose another directory with {paths.STATE_VARIABLE}"
     try:
-        with writing(_state(), hint), _alone():
-            before = _load()
-            _refuse_older(release, before.accepted)
-            after = _Accepted({**before.accepted, f"{release.kind} {release.series}": release})
-            if after != before:
-                write_atomic(_state(), json.dumps(asdict(after), indent=2).encode("utf-8"))
+        with writing(_state(), hint):
+            _state().parent.mkdir(parents=True, exist_ok=True)
+            with flocked(_state().with_name("accepted.lock"), ""):
+                before = _load()
+                _refuse_older(release, before.accepted)
+                after = _Accepted({**before.accepted, f"{release.kind} {release.series}": release})
+                if after != before:
+                    write_atomic(_state(), json.dumps(asdict(after), indent=2).encode("utf-8"))
     except RefusedError as refusal:  # another process accepted a newer one meanwhile
         raise SignatureError(release.kind, str(refusal), hint=refusal.hint) from None
 
@@ -157,11 +155,3 @@ def _load() -> _Accepted:
         raise HostError(
             f"{_state()} is damaged: {error}", hint="restore it; without it, old bundles are accepted"
         ) from None
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    _state().parent.mkdir(parents=True, exist_ok=True)
-    place = _state().with_name("accepted.lock")
-    with flocked(place, ""):
-        yield

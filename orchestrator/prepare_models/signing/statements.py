@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -18,9 +18,6 @@ from prepare_models_entrypoint.contract.values import Value
 from ..errors import UsageError
 from . import envelopes
 from .trust import CONTENTS, KeyList
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 
 class _Subject(TypedDict):
@@ -97,7 +94,7 @@ def directories(place: Path) -> list[Path]:
     return found
 
 
-def sign(directory: Path, signer: CryptoSigner) -> Finding:
+def sign(directory: Path, signer: envelopes.Signer) -> Finding:
     """Sign a model's statement, if it is true for the engine next to it."""
     try:
         payload = _statement(directory)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prepare_models_entrypoint.contract import extras
 from prepare_models_entrypoint.contract.files import PARTIAL
@@ -43,31 +43,7 @@ class Listed(NamedTuple):
     changed_at: float
 
 
-class Objects(Protocol):
-    """Files by their names, which are relative paths. All methods may be called in several threads.
-
-    read_only: nothing can be written, removed or listed.
-    """
-
-    read_only: bool
-
-    def read(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return the content of small files; one that is not there is missing, one that is too large is cut short."""
-
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of a large file, or raise FileNotFoundError."""
-
-    def write(self, name: str, content: bytes | Path) -> None:
-        """Write a file, whole or not at all where the file system can, and see that all of it has arrived."""
-
-    def listed(self, folder: str) -> list[Listed]:
-        """Return the files in a folder."""
-
-    def remove(self, names: Iterable[str]) -> None:
-        """Remove files; one that is gone already is no failure."""
-
-
-def open_objects(url: str) -> Objects:
+def open_objects(url: str) -> Filesystem | _Web:
     """Return the files under a URL.
 
     Raises:
@@ -78,10 +54,15 @@ def open_objects(url: str) -> Objects:
         raise UsageError(
             f"{url!r} is not a URL", hint=f"for a directory of this machine: file://{os.path.abspath(url)}"
         )
-    return _Web(url) if scheme in ("http", "https") else _Filesystem(url, scheme)
+    return _Web(url) if scheme in ("http", "https") else Filesystem(url, scheme)
 
 
-class _Filesystem:
+class Filesystem:
+    """Files by their names, which are relative paths. All methods may be called in several threads.
+
+    read_only: whether nothing can be written, removed or listed.
+    """
+
     read_only = False
 
     def __init__(self, url: str, kind: str) -> None:
@@ -112,6 +93,7 @@ class _Filesystem:
         return self._opened[0]
 
     def read(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Return the content of small files; one that is not there is missing, one that is too large is cut short."""
         places = {self._place(name): name for name in names}
         if not places:
             return {}
@@ -128,6 +110,7 @@ class _Filesystem:
         return {places[place]: content for place, content in again.items() if content is not None}
 
     def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a large file, or raise FileNotFoundError."""
         with self._failures(FileNotFoundError):
             stream = self._fs.open(self._place(name), "rb", block_size=4 * CHUNK)
         with contextlib.closing(stream):
@@ -139,6 +122,7 @@ class _Filesystem:
                 yield chunk
 
     def write(self, name: str, content: bytes | Path) -> None:
+        """Write a file, whole or not at all where the file system can, and see that all of it has arrived."""
         final, size = self._place(name), content.stat().st_size if isinstance(content, Path) else len(content)
         folder = final.rpartition("/")[0]
         place = final if self._is_atomic else f"{final}.{os.urandom(6).hex()}{PARTIAL}"
@@ -159,6 +143,7 @@ class _Filesystem:
             )
 
     def listed(self, folder: str) -> list[Listed]:
+        """Return the files in a folder."""
         place = self._place(folder)
         with self._failures():
             self._fs.invalidate_cache()
@@ -176,6 +161,7 @@ class _Filesystem:
             ]
 
     def remove(self, names: Iterable[str]) -> None:
+        """Remove files; one that is gone already is no failure."""
         with self._failures():
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
@@ -221,6 +207,8 @@ class _Filesystem:
 
 
 class _Web:
+    """The same of a web server, from which files can only be read."""
+
     read_only = True
 
     def __init__(self, url: str) -> None:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract.report import EDITED, FAILED, RESTORED, ModelReport, read, read_record
 from prepare_models_entrypoint.contract.source import Source
 
-from ..manifest.model import ModelSpec
 from ..planning.planned import PlannedModel
+from ..running.publishing import Publisher
 from ..signing.origins import untrusted
 from . import CALIBRATION
 from . import PLAN as STORED_PLAN
 from .local import Entry, Store, Turn, record_digest
-
-if TYPE_CHECKING:
-    from ..running.publishing import Publisher
 
 
 def find(store: Store, planned: PlannedModel, turn: Turn) -> Entry | None:
@@ -100,7 +96,7 @@ def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
     for material in report["materials"]:
         if material["role"] == "external_data":
             continue  # unchanged next to the same model
-        source = _source(spec, material["role"])
+        source = (spec.calibration_cache if material["role"] == "calibration_cache" else None) or spec.source
         material["source"], material["source_id"] = Source.of(source).public, Source.of(source).id
     licences = sorted({*report["licences"], *([spec.eula] if spec.eula else [])})
     return {
@@ -115,10 +111,6 @@ def as_of(entry: Entry, planned: PlannedModel) -> ModelReport:
         "plugins": [plugin.file for plugin in spec.plugins],
         "deployment": spec.deployed(),
     }
-
-
-def _source(spec: ModelSpec, role: str) -> str:
-    return (spec.calibration_cache if role == "calibration_cache" else None) or spec.source
 
 
 def _in_place(command: str | None, places: dict[str, str]) -> str | None:

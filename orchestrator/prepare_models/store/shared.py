@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from prepare_models_entrypoint.contract import companions, provenance, schema
 from prepare_models_entrypoint.contract.codec import ContractError
@@ -40,9 +40,6 @@ from ..support import paths
 from . import CALIBRATION, PLAN
 from .local import RECORD, Entry, Store
 from .objects import open_objects
-
-if TYPE_CHECKING:
-    from securesystemslib.signer import CryptoSigner
 
 ENGINES, OBJECTS = "engines", "objects"
 _PLAN = companions.PLAN  # its name in a statement
@@ -160,7 +157,7 @@ class SharedStore:
             except ValueError as error:
                 raise self._damaged(offer, str(error)) from None
 
-    def push(self, entry: Entry, signer: CryptoSigner | None = None, *, replace: bool = False) -> bool:
+    def push(self, entry: Entry, signer: envelopes.Signer | None = None, *, replace: bool = False) -> bool:
         """Put an engine of the local store there, and return whether that was needed.
 
         One that is there and whole stays, unless ``replace``, or this signer has not signed it. ``signer``: key that

@@ -159,7 +159,8 @@ class Digests:
 
         def learn(value: object) -> None:
             known = [before, value]
-            if _state(name) == before and now - max(before[1], before[2]) > _tick(before):
+            tick = _FINE_TICK_NS if before[2] % 1_000_000_000 else _COARSE_TICK_NS
+            if _state(name) == before and now - max(before[1], before[2]) > tick:
                 with self._guard:
                     self._dirty |= self._known[kind].get(name) != known
                     self._known[kind][name] = known
@@ -187,7 +188,3 @@ def _is_sound(kind: str, entry: object) -> bool:
 def _state(path: str) -> State:
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
-
-
-def _tick(state: State) -> int:
-    return _FINE_TICK_NS if state[2] % 1_000_000_000 else _COARSE_TICK_NS

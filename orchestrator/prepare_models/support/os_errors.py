@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.os_limits import LIMITS
+from prepare_models_entrypoint.contract.error_codes import LIMITS
 
 from ..errors import HostError, NoRoomError, PrepareModelsError
 

@@ -1,17 +1,23 @@
-"""What a command prints: laid out by rich for the width of a terminal, or as plain lines elsewhere."""
+"""What a command prints: laid out by rich for the width of a terminal, or as plain lines elsewhere.
+
+And what is drawn while work goes on. Untrusted names and messages stay text, and never become control sequences.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import functools
 import io
+import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
-
-from .terminal import has_colours, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
     from prepare_models_entrypoint.contract.report import ErrorInfo, WarningInfo
 
@@ -24,6 +30,9 @@ _STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
 _WHOLE = 16  # columns of at most this many characters are never folded
 _UNLIMITED = 100_000
 _ARROW = "-> "
+_BAR, _ROOM_FOR_BARS = 12, 60  # columns
+# Control characters (not line breaks and tabs), line separators, direction marks, surrogates.
+_COMMANDS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _CONTINUED = "\n    "  # so that a name with line breaks can't look like another message
 
 
@@ -102,11 +111,8 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of left-aligned columns, two spaces apart."""
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(_cells, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(_padded, row, widths)).rstrip() for row in cells]
-
-
-def _padded(cell: str, to: int) -> str:
-    return cell + " " * (to - _cells(cell))
+    padded = ([cell + " " * (to - _cells(cell)) for cell, to in zip(row, widths, strict=True)] for row in cells)
+    return ["  ".join(row).rstrip() for row in padded]
 
 
 def _cells(text: str) -> int:
@@ -171,3 +177,74 @@ def _flow(page: Console, line: str, kind: str, limit: int) -> None:
     pieces = text.wrap(page, max(limit - indent - hanging, 1), overflow="fold")
     for number, piece in enumerate(pieces):
         page.print(Padding(piece, (0, 0, 0, indent + (hanging if number else 0)), expand=False))
+
+
+def printable(text: str) -> str:
+    r"""Return a text with control characters, and what a terminal can't show, as escapes such as ``\x1b``."""
+    return re.sub(_COMMANDS, lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text like ``printable``, with line breaks and tabs as escapes, too: for log lines and table cells."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def say(text: str) -> None:
+    """Print a message to standard error."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def is_live(stream: TextIO) -> bool:
+    """Return whether lines of a stream can be redrawn: it is a terminal, and not a CI log."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Return whether a stream shows colours, and they are not turned off (https://no-color.org)."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+
+
+OnBytes = Callable[[int, int], None]
+
+
+def display() -> Progress:
+    """Return a display on standard error, which disappears when its block ends. ``stage`` is a field of its tasks.
+
+    While it runs, it owns the terminal: text written to ``sys.stderr`` and ``sys.stdout`` appears above its lines.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    def cut() -> Column:
+        return Column(no_wrap=True, overflow="ellipsis", ratio=1)
+
+    console = Console(stderr=True, no_color=True, highlight=False)
+    bars = [BarColumn(bar_width=_BAR, table_column=Column(width=_BAR))] if console.width >= _ROOM_FOR_BARS else []
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=cut()),
+        *bars,
+        TextColumn("{task.fields[stage]}", markup=False, table_column=cut()),
+        TimeElapsedColumn(table_column=Column(width=len("0:00:00"))),
+        console=console,
+        transient=True,
+        expand=True,
+    )
+
+
+@contextlib.contextmanager
+def byte_lines(*, show: bool) -> Iterator[Callable[[str], OnBytes]]:
+    """Yield a function that adds a line to the display and returns a callback for bytes done and total bytes."""
+    with contextlib.ExitStack() as stack:
+        shown = functools.cache(lambda: stack.enter_context(display()))
+
+        def line(what: str) -> OnBytes:
+            task = functools.cache(lambda: shown().add_task(one_line(what), stage=""))
+
+            def tell(done: int, total: int) -> None:
+                amount = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
+                shown().update(task(), completed=done, total=total, stage=amount)
+
+            return tell
+
+        yield line if show and is_live(sys.stderr) else lambda _: lambda _done, _total: None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ...contract.codec import is_printable
 from ...contract.companions import LABELS
 from ...contract.deployment import DeepStreamConfig
 from ...contract.report import Binding, ModelReport
@@ -33,7 +32,7 @@ def config(report: ModelReport, deploy_dir: str) -> Optional[str]:
     """Return the configuration, or None for an engine that nvinfer can't feed."""
     found = image_input(report["io"])
     outputs = [binding["name"] for binding in report["io"] if binding["mode"] == "output"]
-    if found is None or not is_printable(deploy_dir) or not all(map(_is_expressible, outputs)):
+    if found is None or not deploy_dir.isprintable() or not all(map(_is_expressible, outputs)):
         return None
     binding, order, channels = found
     asked = DeepStreamConfig.from_dict(report["deployment"].get("deepstream", {}))
@@ -74,7 +73,7 @@ def labels(report: ModelReport) -> Optional[str]:
 
 def _is_expressible(name: str) -> bool:
     """Return whether a name may appear in a list of the file: no separator, escape or line break."""
-    return is_printable(name) and name == name.strip() and not set(name) & {";", "\\"}
+    return name.isprintable() and name == name.strip() and not set(name) & {";", "\\"}
 
 
 def _infer_dims(binding: Binding, order: int) -> Dict[str, str]:

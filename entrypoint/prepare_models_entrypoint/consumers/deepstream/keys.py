@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ...contract.consumers import releases
 from ...contract.spelling import near
+from ...contract.values import Value
 
 DEFAULT = "9.2"
 _FOLDER = Path(__file__).with_name("releases")
@@ -19,12 +19,14 @@ _CUSTOM = "user-configs"  # read by the application
 _BOOLEANS = ("true", "false", "1", "0")
 
 
+KeyFile = Mapping[str, Mapping[str, str]]  # values by group and key
+
+
 class KeyFileError(ValueError):
     """GLib would refuse the file; the message gives the line."""
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Value):
     """One key. type: boolean, integer, double, string or file, with [] for a list separated by semicolons."""
 
     type: str
@@ -64,18 +66,6 @@ class Key:
 _NUMBERS: Dict[str, Callable[[str], float]] = {"integer": int, "double": float}
 
 
-@dataclass(frozen=True)
-class KeyFile:
-    """A configuration as GLib reads it: if a key appears twice, the last one counts."""
-
-    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def properties(self) -> Mapping[str, str]:
-        """Return the group ``property``, which every configuration has."""
-        return self.groups.get(PROPERTY, {})
-
-
 @lru_cache(maxsize=None)
 def keys(release: str) -> Mapping[str, Mapping[str, Key]]:
     """Return the keys of each group in a release; ``class-attrs-`` covers the groups of all classes."""
@@ -87,7 +77,7 @@ def keys(release: str) -> Mapping[str, Mapping[str, Key]]:
 
 
 def read(text: str) -> KeyFile:
-    """Read a configuration.
+    """Return the groups of a configuration as GLib reads them: if a key appears twice, the last one counts.
 
     Raises:
         KeyFileError: GLib refuses it, or it has no group ``property``.
@@ -108,7 +98,7 @@ def read(text: str) -> KeyFile:
         current[key.strip()] = value.strip()
     if PROPERTY not in groups:
         raise KeyFileError(f"it has no group [{PROPERTY}]")
-    return KeyFile(groups)
+    return groups
 
 
 def split(text: str) -> List[str]:
@@ -120,7 +110,7 @@ def split(text: str) -> List[str]:
 def problems(file: KeyFile, release: str) -> Iterator[str]:
     """Yield keys that nvinfer doesn't know, and values that it refuses."""
     known = keys(release)
-    for group, given in file.groups.items():
+    for group, given in file.items():
         if group == _CUSTOM:
             continue
         declared = known.get(CLASS if group.startswith(CLASS) else group)

@@ -6,23 +6,23 @@ checkBackendParams in sources/libs/nvdsinfer/nvdsinfer_context_impl.cpp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, Optional, Tuple
 
 from ...contract.companions import DEEPSTREAM, LABELS
 from ...contract.report import Binding, ModelReport
+from ...contract.values import Value
 from ..consumer import Check, Consumer, Rule, rules
 from ..model_files import Model
 from . import files
 from .files import NCHW, OUTPUT_TYPES, image_input
-from .keys import DEFAULT, RELEASES, KeyFile, keys, problems, read, split
+from .keys import DEFAULT, PROPERTY, RELEASES, KeyFile, keys, problems, read, split
 
 _DEFAULT_BATCH = "1"
 
 
-@dataclass(frozen=True)
-class NvinferModel:
+class NvinferModel(Value):
     """A model as nvinfer sees it. file: deepstream.txt; None if missing or unreadable. ``unreadable``: why."""
 
     model: Model
@@ -37,7 +37,7 @@ class NvinferModel:
 
     def value(self, key: str, default: str = "") -> str:
         """Return a property of the configuration."""
-        return self.file.properties.get(key, default) if self.file else default
+        return self.file[PROPERTY].get(key, default) if self.file else default
 
     def number(self, key: str, default: str) -> Optional[int]:
         """Return an integer from the configuration, or None if it is not one."""
@@ -113,10 +113,10 @@ def _batch(of: NvinferModel) -> Iterator[str]:
 
 
 def _outputs(of: NvinferModel) -> Iterator[str]:
-    if of.file is None or of.model.report is None or "output-blob-names" not in of.file.properties:
+    if of.file is None or of.model.report is None or not of.value("output-blob-names"):
         return
     own = [binding["name"] for binding in of.model.of("output")]
-    unknown = [name for name in split(of.file.properties["output-blob-names"]) if name not in own]
+    unknown = [name for name in split(of.value("output-blob-names")) if name not in own]
     if unknown:
         yield f"output-blob-names has {', '.join(map(repr, unknown))}, the engine's outputs are {own}"
 
@@ -148,7 +148,7 @@ def _infer_dims(of: NvinferModel, binding: Binding, order: int) -> Iterator[str]
 
 
 def _missing_files(of: NvinferModel) -> Iterator[str]:
-    for name, declared in keys(of.release)["property"].items() if of.file else ():
+    for name, declared in keys(of.release)[PROPERTY].items() if of.file else ():
         path = of.value(name)
         if declared.type != "file" or not path or path.startswith("/") or name == "model-engine-file":
             continue

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Mapping, Tuple
+from typing import Any, List, Mapping, Tuple
 
 from ...contract import schema
 from ...contract.consumers import releases
+from ...contract.report import Binding
+from ...contract.values import Value
 
 TENSOR_RT, TRITON = "tensor_rt", "triton"
 DEFAULT = "4.6"
@@ -17,8 +18,7 @@ RELEASES = releases(Path(__file__).parent)
 _TYPES = {"bool": bool, "integer": int, "double": float, "string": str}
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Value):
     """A parameter as a node declares it. type: its ROS 2 type. unit: empty for names, switches and lists."""
 
     type: str
@@ -32,8 +32,7 @@ class Parameter:
         return type(value) is _TYPES[self.type]
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Value):
     """One of the two nodes. names: those that its launch files and the node itself use.
 
     output_types: those that TensorRTNode publishes. loads: what TritonNode loads; every model of the ``repository``, or
@@ -48,8 +47,7 @@ class Node:
     loads: str = ""
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(Value):
     """One release, for a release of ROS 2.
 
     every_node: parameters of any node. removed: parameters that no longer exist, with what they belonged to.
@@ -64,6 +62,11 @@ class Release:
     removed: Mapping[str, str]
     ignored: Tuple[str, ...]
     fp16_is_tf32: bool
+
+
+def dynamic_axes(binding: Binding) -> List[int]:
+    """Return the axes whose sizes TensorRTNode needs fixed: it takes dynamic ones only on axis 0."""
+    return [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
 
 
 @lru_cache(maxsize=None)

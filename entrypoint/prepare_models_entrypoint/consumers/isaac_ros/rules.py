@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
@@ -10,6 +10,7 @@ from ...contract.companions import CONFIG, LAUNCH, PARAMETERS
 from ...contract.consumers import RTX_ENGINE, RTX_HINT, of_rtx
 from ...contract.report import ModelReport
 from ...contract.spelling import near
+from ...contract.values import Value
 from ..consumer import ENGINE, Check, Consumer, Rule, rules
 from ..model_files import Model
 from ..triton import rules as triton
@@ -17,11 +18,10 @@ from ..triton.backend import batching
 from ..triton.text_format import first, parse
 from . import files
 from .parameters import read
-from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, release
+from .releases import DEFAULT, RELEASES, TENSOR_RT, TRITON, Parameter, Release, dynamic_axes, release
 
 
-@dataclass(frozen=True)
-class RosModel:
+class RosModel(Value):
     """A model as Isaac ROS sees it.
 
     nodes: parameters of each node in isaac_ros.yaml; None if the file is missing. unreadable: why it can't be read;
@@ -86,7 +86,7 @@ def _rtx(of: RosModel) -> Iterator[str]:
 
 def _dynamic_dimension(of: RosModel) -> Iterator[str]:
     for binding in of.model.io if of.has(TENSOR_RT) else ():
-        axes = [axis for axis, size in enumerate(binding["shape"]) if axis and size == -1]
+        axes = dynamic_axes(binding)
         if axes:
             yield f"{binding['mode']} {binding['name']!r} {binding['shape']} is dynamic in dimension {axes[0]}"
 

@@ -7,10 +7,11 @@ ValidateGraphSpec). Auto-complete is on, as by default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
+from ...contract.values import Value
 from . import samples, sequences
 from .core_rules import Finding, leading_number, of_shape
 from .tensors import MODES, TYPES, UNSET, Shape, Tensor, completed, configured, fits
@@ -20,8 +21,7 @@ _STRATEGIES = ("STATIC", "ON_PROFILE_CHANGE")
 GRAPHS = "triton-graphs"
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Value):
     """The bindings of one engine. formats: type and layout of those with unusual ones, such as fp16:chw16."""
 
     io: Sequence[Binding]
@@ -157,7 +157,7 @@ def _names(config: Message, engine: Engine) -> Iterator[Finding]:
 
 def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int, Optional[Finding]]":
     """Return the max_batch_size after auto-complete: dims with one dimension fewer hint at a batch."""
-    told: int = first(config, "max_batch_size", 0)
+    given: int = first(config, "max_batch_size", 0)
     hint, shapes = False, 0
     for tensor in configured(config):
         if tensor.ragged:
@@ -174,13 +174,13 @@ def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int
         hint = hint or leaves_out
     possible = engine.largest_batch(chosen)
     if possible is None:
-        return told, None
+        return given, None
     if hint and possible == 0:
         return 0, ("triton-batching", "dims leave out a batch, and the engine takes no batches")
     possible = possible if hint or not shapes else 0
-    if told > possible:
-        return 0, ("triton-batching", f"max_batch_size is {told}, the engine takes {possible or 'no batches'}")
-    return told or possible, None
+    if given > possible:
+        return 0, ("triton-batching", f"max_batch_size is {given}, the engine takes {possible or 'no batches'}")
+    return given or possible, None
 
 
 def _tensor(tensor: Tensor, engine: Engine, batch: int, chosen: Sequence[int]) -> Iterator[Finding]:

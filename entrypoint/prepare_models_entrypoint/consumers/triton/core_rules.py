@@ -40,9 +40,9 @@ BACKENDS = (
     Backend("python", (), "model.py"),
 )
 _CONTROL_KINDS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_END", "CONTROL_SEQUENCE_READY")
-_CORRELATION = "CONTROL_SEQUENCE_CORRID"
+CORRELATION = "CONTROL_SEQUENCE_CORRID"
 _CORRELATION_TYPES = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
-_VALUES = ("int32_false_true", "fp32_false_true", "bool_false_true")
+CONTROL_VALUES = {"int32_false_true": "TYPE_INT32", "fp32_false_true": "TYPE_FP32", "bool_false_true": "TYPE_BOOL"}
 
 
 def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
@@ -50,9 +50,9 @@ def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
 
     ``name``: name of the model's directory. ``files``: names in its first version directory.
     """
-    platform, told, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
-    if platform == ENSEMBLE or told:
-        return told or ENSEMBLE
+    platform, backend, file = (str(first(config, key, "")) for key in ("platform", "backend", "default_model_filename"))
+    if platform == ENSEMBLE or backend:
+        return backend or ENSEMBLE
     for known in BACKENDS:
         if platform in known.platforms or file == known.file or (not (platform or file) and known.file in files):
             return known.name
@@ -112,10 +112,10 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
 def _several_devices(config: Message, kind: str) -> bool:
     """Return whether one instance is spread over several GPUs, as the backend does with KIND_MODEL."""
     parameters = mapping(config, "parameters")
-    enabled, told = (
+    enabled, devices = (
         first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
     )
-    gpus = [number.strip() for number in told.split(",") if number.strip()]
+    gpus = [number.strip() for number in devices.split(",") if number.strip()]
     several = len(gpus) >= 2 and all(number.isdigit() for number in gpus)
     return kind == "KIND_MODEL" and enabled.lower() in ("true", "1") and several
 
@@ -176,7 +176,7 @@ def _sequence(config: Message) -> Iterator[Finding]:
         names = [first(tensor, "name", "") for tensor in tensors]
         if "" in names or len(set(names)) < len(names):
             yield "triton-sequence", f"control inputs need different names, config.pbtxt has {names}"
-        for kind in (*_CONTROL_KINDS, _CORRELATION):
+        for kind in (*_CONTROL_KINDS, CORRELATION):
             yield from _control(kind, [c for tensor in tensors for c in messages(tensor, "control")])
         for direct in messages(batcher, "direct"):
             if not 0 <= first(direct, "minimum_slot_utilization", 0.0) <= 1:
@@ -188,10 +188,10 @@ def _control(kind: str, controls: Sequence[Message]) -> Iterator[Finding]:
     if len(own) > 1:
         yield "triton-sequence", f"several tensors are {kind}"
     for control in own:
-        values = {key: control[key] for key in _VALUES if control.get(key)}
-        if kind != _CORRELATION and [len(each) for each in values.values()] != [2]:
-            yield "triton-sequence", f"{kind} needs two values of one of {', '.join(_VALUES)}"
-        if kind == _CORRELATION and (values or first(control, "data_type", "") not in _CORRELATION_TYPES):
+        values = {key: control[key] for key in CONTROL_VALUES if control.get(key)}
+        if kind != CORRELATION and [len(each) for each in values.values()] != [2]:
+            yield "triton-sequence", f"{kind} needs two values of one of {', '.join(CONTROL_VALUES)}"
+        if kind == CORRELATION and (values or first(control, "data_type", "") not in _CORRELATION_TYPES):
             yield "triton-sequence", f"{kind} needs a data_type of {', '.join(_CORRELATION_TYPES)}"
 
 

@@ -6,9 +6,9 @@ src/ensemble_scheduler/ensemble_utils.cc.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
+from ...contract.values import Value
 from .core_rules import Finding, of_shape
 from .tensors import Tensor, configured, fits
 from .text_format import Message, first, mapping, messages
@@ -17,8 +17,7 @@ CODE = "triton-ensemble"
 _NOT_FOR_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
 
 
-@dataclass(frozen=True)
-class Served:
+class Served(Value):
     """A model that a step may name. tensors and versions: None if unknown."""
 
     batch: int
@@ -29,8 +28,7 @@ class Served:
 Lookup = Callable[[str], Optional[Served]]
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(Value):
     model: str
     version: int
     inputs: Mapping[str, str]

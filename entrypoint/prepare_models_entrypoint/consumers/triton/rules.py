@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import DefaultDict, Dict, Iterator, List, Optional, Sequence
 
 from ...contract.companions import CONFIG
 from ...contract.report import ModelReport
+from ...contract.values import Value
 from ..consumer import Check, Consumer, Rule, rules
 from ..model_files import Model, Plan, read_model
 from . import backend as tensorrt
@@ -20,8 +21,7 @@ from .text_format import Message, Schema, first, mapping, parse
 SCHEMA = Schema.read(Path(__file__).with_name("model_config.json"))
 
 
-@dataclass
-class Judged:
+class Judged(Value):
     """A model, and what was found in it, by code."""
 
     model: Model
@@ -106,11 +106,11 @@ def _of_version(of: Judged, config: Message, version: str, *, several: bool) -> 
 
 def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
     io = plan.report["io"]
-    batch, told = tensorrt.batching(config, io), first(config, "max_batch_size", 0)
+    batch, given = tensorrt.batching(config, io), first(config, "max_batch_size", 0)
     missing = [mode for mode in MODES if not configured(config, mode)]
     if missing:
         yield "triton-completed", f"config.pbtxt lists no {' and no '.join(missing)}; Triton takes the engine's"
-    elif batch > told:
+    elif batch > given:
         yield "triton-completed", f"dims leave out a batch; Triton sets max_batch_size to {batch}"
     unused = tensorrt.unused_outputs(config, io)
     if unused:
@@ -161,11 +161,11 @@ def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Opti
     }
 
 
-def _told(code: str) -> Check[Judged]:
+def _found_by(code: str) -> Check[Judged]:
     return lambda judged: iter(judged.found.get(code, ()))
 
 
-RULES: Dict[str, Rule[Judged]] = rules(Path(__file__).with_name("rules.json"), _told)
+RULES: Dict[str, Rule[Judged]] = rules(Path(__file__).with_name("rules.json"), _found_by)
 CONSUMER: Consumer[Judged] = Consumer(
     name="triton", place=1, rules=RULES, read=judge, files=_files, concerns=lambda _: True,
 )  # fmt: skip

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
-from .core_rules import Finding
+from .core_rules import CONTROL_VALUES, CORRELATION, Finding
 from .tensors import TYPES, fits
 from .text_format import Message, first, messages
-
-_BOOLEANS = {
-    "int32_false_true": "TYPE_INT32", "fp32_false_true": "TYPE_FP32", "bool_false_true": "TYPE_BOOL",
-}  # fmt: skip
-_CORRELATION = "CONTROL_SEQUENCE_CORRID"
 
 
 def inputs(config: Message) -> List[str]:
@@ -50,8 +45,8 @@ def _controls(config: Message) -> List[Tuple[str, str]]:
     found = []
     for tensor in messages(config, "sequence_batching", "control_input"):
         for control in messages(tensor, "control"):
-            typed = first(control, "kind", "") == _CORRELATION
-            boolean = next((kind for key, kind in _BOOLEANS.items() if control.get(key)), "")
+            typed = first(control, "kind", "") == CORRELATION
+            boolean = next((kind for key, kind in CONTROL_VALUES.items() if control.get(key)), "")
             kind = str(first(control, "data_type", "")) if typed else boolean
             found.append((first(tensor, "name", ""), kind))
     return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from ...contract.report import Binding
+from ...contract.values import Value
 from .text_format import Message, first, messages
 
 # Triton's names for the types of TensorRT's bindings.
@@ -24,8 +25,7 @@ MODES = ("input", "output")
 Shape = Tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(Value):
     """One input or output. ``dims`` omit the batch if the model batches; -1 is any size.
 
     reshape: the shape that the model gets instead; None if it gets ``dims``.

@@ -12,9 +12,10 @@ import json
 import math
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple, Union
+
+from ...contract.values import Value
 
 Message = Dict[str, List[Any]]
 Scalar = Union[str, int, float, bool]
@@ -46,8 +47,7 @@ class TextFormatError(ValueError):
     """The text is not a message of this schema; the message gives the line and column, from 1."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Value):
     """One field. kind: protobuf's name of its type; of: the message or enum; oneof: its group, if any."""
 
     name: str
@@ -57,8 +57,7 @@ class Field:
     oneof: str = ""
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(Value):
     """Messages with their fields by name, enums with their numbers by name, and the name of the top-level message."""
 
     root: str

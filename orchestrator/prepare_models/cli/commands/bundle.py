@@ -14,11 +14,10 @@ from ...machine import platforms
 from ...manifest.model import terms_accepted
 from ...running.fetch_process import counted
 from ...support import paths
-from ...support.display import byte_lines
-from ...support.page import Part, Table
+from ...support.page import Part, Table, byte_lines
 from .. import printing
 from ..options import (
-    Actions,
+    add,
     add_arch,
     add_bases,
     add_output,
@@ -44,35 +43,30 @@ exit status: 0 good, 1 the bundle is damaged or incomplete, or something is miss
 def add_arguments(bundle: argparse.ArgumentParser) -> None:
     """Add what ``bundle`` takes."""
     actions = bundle.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_bundle_create(actions)
+    example = "models.yaml -o site.bundle --platform rtx"
+    create = command(actions, "create", "make a bundle from a locked manifest", example)
     verify = command(actions, "verify", "check every byte of a bundle", "site.bundle")
     listed = command(actions, "ls", "list what is in a bundle", "site.bundle")
     for each in (verify, listed):
-        each.add_argument("bundle", type=Path, metavar="FILE", help="bundle")
+        add(each, "bundle", "bundle", Path)
     add_bases(verify)
     add_require(verify)
     add_table(listed, "index")
     add_output(verify, table=False)
 
-
-def _add_bundle_create(actions: Actions) -> None:
-    example = "models.yaml -o site.bundle --platform rtx"
-    create = command(actions, "create", "make a bundle from a locked manifest", example)
-    create.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml, with its lock next to it")
-    create.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bundle to write")
-    create.add_argument(
-        "--platform", action="append", default=[], metavar="NAME[=IMAGE]",
-        help="include this platform's image; local: wheels that build without containers; may be repeated",
-    )  # fmt: skip
+    add(create, "manifest", "models.yaml, with its lock next to it", Path, metavar="MANIFEST")
+    add(create, "-o --output", "bundle to write", Path, required=True)
+    told = "include this platform's image; local: wheels that build without containers; may be repeated"
+    add(create, "--platform", told, "NAME[=IMAGE]", many=True)
     add_bases(create)
-    create.add_argument("--python", metavar="VERSION", help="Python that installs the wheels (default: this one's)")
+    add(create, "--python", "Python that installs the wheels (default: this one's)", "VERSION")
     add_arch(create, "architecture of its machine (default: this one's)")
-    create.add_argument("--wheels", type=Path, metavar="DIR", help="take wheels from DIR before any other")
+    add(create, "--wheels", "take wheels from DIR before any other", Path, metavar="DIR")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
-    create.add_argument("--engines", action="store_true", help="include the engines that were built here")
-    create.add_argument("--timing-caches", action="store_true", help="include the timing caches of builds here")
+    add(create, "--engines", "include the engines that were built here")
+    add(create, "--timing-caches", "include the timing caches of builds here")
     add_sign(create)
-    create.add_argument("--accept-eula", action="store_true", help="accept the terms of models that the manifest marks")
+    add(create, "--accept-eula", "accept the terms of models that the manifest marks")
     add_output(create)
 
 

@@ -13,7 +13,7 @@ from ...store.contents import KINDS, VARIABLE, VERIFIED, Cache, Item, chosen, li
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir
 from .. import printing
-from ..options import add_table, beginning, command, days, size
+from ..options import add, add_table, beginning, command, days, size
 
 EXAMPLE = """\
 example:
@@ -35,18 +35,18 @@ def add_arguments(cache: argparse.ArgumentParser) -> None:
     actions = cache.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = command(actions, "ls", "list engines, downloads, bundles, timing caches, logs", "")
     described = command(actions, "show", "print what an item is", "3f9a --json")
-    described.add_argument("id", metavar="ID", help="build key, sha256 or name; its first digits are enough")
+    add(described, "id", "build key, sha256 or name; its first digits are enough", "ID")
     statuses = "exit status: 0 everything is intact, 1 something is damaged"
     verify = command(actions, "verify", "read and check every byte again", "--remove", more=statuses)
-    verify.add_argument("--remove", action="store_true", help="remove what is damaged")
+    add(verify, "--remove", "remove what is damaged")
     examples = ("--max-size 20GiB --dry-run", "--unused 30 --kind download")
     prune = command(actions, "prune", "remove what was least recently used", *examples, more=_PRUNED)
-    prune.add_argument("--max-size", type=size, metavar="SIZE", help="size to shrink the cache to, such as 20GiB")
-    prune.add_argument("--unused", type=days, metavar="DAYS", help="remove what was not used for this many days")
-    prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+    add(prune, "--max-size", "size to shrink the cache to, such as 20GiB", size)
+    add(prune, "--unused", "remove what was not used for this many days", days)
+    add(prune, "--dry-run", "only print what would be removed")
     for action in (listed, verify, prune):
         kinds = ("engine", "download", "part", "bundle", "timing", "log")
-        action.add_argument("--kind", choices=kinds, action="append", help="only this kind; may be repeated")
+        add(action, "--kind", "only this kind; may be repeated", kinds, many=True)
     for action in (listed, described, verify, prune):
         add_table(action)
 

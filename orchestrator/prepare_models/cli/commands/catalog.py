@@ -6,12 +6,11 @@ import argparse
 import json
 
 from ... import catalog
-from ...catalog import Entry
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import write
 from ...support.page import Table
 from .. import printing
-from ..options import add_json, add_wide, command
+from ..options import add, add_json, add_wide, command
 
 EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
 
@@ -21,10 +20,10 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
     asks = catalog.add_subparsers(dest="ask", metavar="QUESTION", required=True)
     listed = command(asks, "list", "list every model", "--json")
     shown = command(asks, "show", "print what is known about a model", "bi3d-featnet-2.0.0")
-    shown.add_argument("name", metavar="NAME", help="model of the catalog")
+    add(shown, "name", "model of the catalog", "NAME")
     statuses = "exit status: 0 found, 1 nothing found"
     searched = command(asks, "search", "list the models that match every word", "peoplenet onnx", more=statuses)
-    searched.add_argument("words", nargs="+", metavar="WORD", help="part of a name, task, file or source")
+    add(searched, "words", "part of a name, task, file or source", "WORD", nargs="+")
     for ask in (listed, shown, searched):
         add_json(ask)
     for ask in (listed, searched):
@@ -34,8 +33,13 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print entries of the catalog."""
     if arguments.ask == "show":
+        from ...manifest.draft import manifest, of_entry
+
         entry = catalog.find(arguments.name)
-        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else _text(entry))
+        lines = [manifest([of_entry(entry)]).partition("models:\n")[2].rstrip(), ""]
+        lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
+        lines += [f"read in    {source}" for source in entry.sources]
+        write(json.dumps(entry.to_dict(), indent=2) if arguments.json else "\n".join(lines))
         return EXIT_OK
     found = catalog.search(getattr(arguments, "words", ()))
     rows = [
@@ -45,11 +49,3 @@ def main(arguments: argparse.Namespace) -> int:
     table = Table(("NAME", "TASK", "FORMAT", "PRECISION", "ISAAC ROS"), rows)
     printing.result(arguments, [entry.to_dict() for entry in found], table)
     return EXIT_OK if found else EXIT_MODEL_FAILED
-
-
-def _text(entry: Entry) -> str:
-    from ...manifest.draft import manifest, of_entry
-
-    lines = [manifest([of_entry(entry)]).partition("models:\n")[2].rstrip(), ""]
-    lines += [f"Isaac ROS  {entry.isaac_ros}"] if entry.isaac_ros else []
-    return "\n".join([*lines, *(f"read in    {source}" for source in entry.sources)])

@@ -10,6 +10,7 @@ import shtab
 
 from ...errors import EXIT_OK
 from ...reports import text
+from ..options import add
 from ..parser import parser
 
 SHELLS = ("bash", "zsh", "fish")
@@ -25,7 +26,7 @@ _FILES = ("FILE", "MANIFEST", "MODEL", "SOURCE")
 
 def add_arguments(completion: argparse.ArgumentParser) -> None:
     """Add what ``completion`` takes."""
-    completion.add_argument("shell", choices=SHELLS, help="shell that reads the script")
+    add(completion, "shell", "shell that reads the script", SHELLS)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from prepare_models_entrypoint.contract.kinds import OneOf
@@ -15,7 +16,7 @@ from ...reports import text
 from ...support.page import show
 from .. import building
 from ..building import add_building, observer, reports, status, write_document
-from ..options import add_delivery, value
+from ..options import add, add_delivery, value
 
 EXAMPLE = """\
 example:
@@ -30,31 +31,20 @@ exit status: 0 the engine is good, 1 the model failed, 2 usage error,
 
 def add_arguments(convert: argparse.ArgumentParser) -> None:
     """Add what ``convert`` takes."""
-    convert.add_argument("model", metavar="MODEL", help="path, https://, ngc:// or hf:// URL, or catalog:NAME")
-    convert.add_argument(
-        "--name", type=_name, help="the model's directory and its name in Triton (default: the file's)"
-    )
-    convert.add_argument(
-        "--precision", type=_precision, metavar="PRECISION",
-        help=f"{', '.join(PRECISIONS)} or {AUTO} (default: that of the catalog's entry, else fp32)",
-    )  # fmt: skip
-    convert.add_argument(
-        "--shape", type=_shape, action="append", default=[], metavar="NAME=SHAPE",
-        help="shape of a dynamic input, such as x=1x3x640x640, or MIN:OPT:MAX, such as x=1x3x64x64:4x3x64x64:8x3x64x64",
-    )  # fmt: skip
-    convert.add_argument(
-        "--images",
-        type=Path,
-        metavar="DIR",
-        help="typical samples: they calibrate int8, and the engine is verified on them",
-    )
+    add(convert, "model", "path, https://, ngc:// or hf:// URL, or catalog:NAME", "MODEL")
+    add(convert, "--name", "the model's directory and its name in Triton (default: the file's)", partial(value, NAME))
+    precision = OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS)
+    told = f"{', '.join(PRECISIONS)} or {AUTO} (default: that of the catalog's entry, else fp32)"
+    add(convert, "--precision", told, partial(value, precision), metavar="PRECISION")
+    told = "shape of a dynamic input, such as x=1x3x640x640, or MIN:OPT:MAX, such as x=1x3x64x64:4x3x64x64:8x3x64x64"
+    add(convert, "--shape", told, _shape, many=True, metavar="NAME=SHAPE")
+    told = "typical samples: they calibrate int8, and the engine is verified on them"
+    add(convert, "--images", told, Path, metavar="DIR")
     key = convert.add_mutually_exclusive_group()
-    key.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
-    key.add_argument("--key-env", metavar="VARIABLE", help="environment variable that holds the key of an .etlt")
-    convert.add_argument(
-        "--write-manifest", type=Path, metavar="FILE", help="write the manifest that repeats this conversion"
-    )
-    add_delivery(convert, "-o", "--models-dir")
+    add(key, "--key-file", "file that holds the key of an .etlt", Path)
+    add(key, "--key-env", "environment variable that holds the key of an .etlt", "VARIABLE")
+    add(convert, "--write-manifest", "write the manifest that repeats this conversion", Path)
+    add_delivery(convert, "-o --models-dir")
     add_building(convert)
 
 
@@ -84,14 +74,6 @@ def main(arguments: argparse.Namespace) -> int:
         if target is None and report.ok:
             text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
     return status(report)
-
-
-def _name(given: str) -> str:
-    return str(value(NAME, given))
-
-
-def _precision(given: str) -> str:
-    return str(value(OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS), given))
 
 
 def _shape(given: str) -> tuple[str, object]:

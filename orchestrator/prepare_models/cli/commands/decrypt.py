@@ -8,18 +8,16 @@ from pathlib import Path
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...running import child
 from .. import printing
-from ..options import add_json
+from ..options import add, add_json
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
 
 
 def add_arguments(decrypt: argparse.ArgumentParser) -> None:
     """Add what ``decrypt`` takes."""
-    decrypt.add_argument("file", type=Path, metavar="FILE", help=".etlt")
-    decrypt.add_argument("--key-file", type=Path, metavar="FILE", required=True, help="file that holds the key")
-    decrypt.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write, readable only by you"
-    )
+    add(decrypt, "file", ".etlt", Path)
+    add(decrypt, "--key-file", "file that holds the key", Path, required=True)
+    add(decrypt, "-o --output", ".onnx to write, readable only by you", Path, required=True)
     add_json(decrypt)
 
 

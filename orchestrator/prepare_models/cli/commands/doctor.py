@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, HostError, PrepareModelsError, UsageError
@@ -15,9 +14,8 @@ from ...machine.doctor import FAIL, OK, WARN, Finding
 from ...planning import disk_budget, foresight
 from ...planning import plan as plans
 from ...support.file_digests import open_digests
-from ...support.page import Table
 from .. import printing
-from ..options import add_arch, add_output, add_target_dir, manifest
+from ..options import add, add_arch, add_output, add_target_dir, manifest
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
@@ -27,19 +25,12 @@ EXAMPLE = (
 
 def add_arguments(doctor: argparse.ArgumentParser) -> None:
     """Add what ``doctor`` takes."""
-    doctor.add_argument(
-        "manifest", type=manifest, nargs="?", metavar="MANIFEST",
-        help="also report what run would refuse in its models (default: ./models.yaml, if there is one)",
-    )  # fmt: skip
+    told = "also report what run would refuse in its models (default: ./models.yaml, if there is one)"
+    add(doctor, "manifest", told, manifest, nargs="?")
     add_target_dir(doctor)
-    doctor.add_argument("--platform", metavar="NAME", help="platform to check (default: this machine's)")
-    doctor.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="examine the machine that has its file system mounted at DIR",
-    )
+    add(doctor, "--platform", "platform to check (default: this machine's)", "NAME")
+    told = "examine the machine that has its file system mounted at DIR"
+    add(doctor, "--root", told, Path, default=Path("/"), metavar="DIR")
     add_arch(doctor, "with --root: that machine's architecture")
     add_output(doctor)
 
@@ -51,23 +42,24 @@ def main(arguments: argparse.Namespace) -> int:
             f"{arguments.root} is not a directory", hint="give the root of a machine's files, such as /mnt"
         )
     here = arguments.root == Path("/")
+    automatic: str | HostError | None = None
+    if here:
+        try:
+            automatic = choice.pick("auto").name
+        except HostError as error:
+            automatic = error
     findings = doctor.examine(
         facts.probe(arguments.root, arch=arguments.arch),
         models_dir=arguments.models_dir,
         platform=arguments.platform,
-        automatic=_automatic() if here else None,
+        automatic=automatic,
         power=facts.power_of(arguments.root),
     )
     findings += _of_manifest(arguments) if here else []
-    printing.result(arguments, {"findings": [dataclasses.asdict(finding) for finding in findings]}, _table(findings))
+    rows = [((each.status, each.name, each.message), "" if each.status == OK else each.fix) for each in findings]
+    document = {"findings": [dataclasses.asdict(finding) for finding in findings]}
+    printing.result(arguments, document, printing.verdicts(rows))
     return EXIT_MODEL_FAILED if any(finding.status == FAIL for finding in findings) else EXIT_OK
-
-
-def _automatic() -> str | HostError:
-    try:
-        return choice.pick("auto").name
-    except HostError as error:
-        return error
 
 
 def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
@@ -87,11 +79,3 @@ def _of_manifest(arguments: argparse.Namespace) -> list[Finding]:
     status = {"error": FAIL, "warning": WARN}
     findings = [Finding(each.about, status[each.kind], f"{each.message} [{each.code}]", each.hint) for each in found]
     return findings or [Finding("manifest", OK, f"{file}: nothing that run would refuse from the start")]
-
-
-def _table(findings: Iterable[Finding]) -> Table:
-    rows = []
-    for finding in findings:
-        rows.append((finding.status, finding.name, finding.message))
-        rows += [("", "", f"-> {finding.fix}")] if finding.fix and finding.status != OK else []
-    return Table((), rows, 0)

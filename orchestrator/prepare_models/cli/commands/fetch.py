@@ -6,17 +6,16 @@ import argparse
 from pathlib import Path
 
 from prepare_models_entrypoint.contract import sizes
-from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult
+from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult, Wanted
 from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...running.connection import ConnectionSpec
 from ...running.fetch_process import Fetching, counted
-from ...support.display import byte_lines
-from ...support.page import Part, Table
+from ...support.page import Part, Table, byte_lines
 from ...support.paths import Use, make, make_cache, refuse_other_bytes
 from .. import printing
-from ..options import add_output, positive, seconds
+from ..options import add, add_output, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -32,22 +31,13 @@ exit status: 0 all bytes are there and verified, 1 a source failed, 2 usage erro
 
 def add_arguments(fetch: argparse.ArgumentParser) -> None:
     """Add what ``fetch`` takes."""
-    fetch.add_argument("sources", nargs="+", metavar="SOURCE", help="what to fetch; #sha256=HEX pins it")
-    fetch.add_argument("--output", "-o", type=Path, required=True, metavar="DIR", help="directory for the files")
-    fetch.add_argument("--connections", type=positive, default=16, metavar="N", help="parallel downloads (default 16)")
-    fetch.add_argument(
-        "--attempts",
-        type=positive,
-        metavar="N",
-        help="consecutive failures without progress before giving up (default 5)",
-    )
-    fetch.add_argument(
-        "--stall-timeout", type=seconds, metavar="SECONDS", help="seconds without data before a retry (default 30)"
-    )
-    fetch.add_argument(
-        "--headers-file", type=Path, metavar="FILE", help="file of 'Name: value' headers for https sources"
-    )
-    fetch.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+    add(fetch, "sources", "what to fetch; #sha256=HEX pins it", "SOURCE", nargs="+")
+    add(fetch, "--output -o", "directory for the files", Path, required=True, metavar="DIR")
+    add(fetch, "--connections", "parallel downloads (default 16)", positive, default=16)
+    add(fetch, "--attempts", "consecutive failures without progress before giving up (default 5)", positive)
+    add(fetch, "--stall-timeout", "seconds without data before a retry (default 30)", seconds)
+    add(fetch, "--headers-file", "file of 'Name: value' headers for https sources", Path)
+    add(fetch, "--ngc-key-file", "file with the NGC key", Path)
     add_output(fetch)
 
 
@@ -79,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
     return EXIT_MODEL_FAILED if failed or not results else EXIT_OK
 
 
-def _source(text: str) -> tuple[str, str | None]:
+def _source(text: str) -> Wanted:
     refuse_other_bytes(text)
     source, sha256 = split_pin(text)
     if "#sha256=" in source:
@@ -92,9 +82,9 @@ def _source(text: str) -> tuple[str, str | None]:
     here = parsed.outer.path
     if here is not None and not here.exists() and (advice := ngc_advice(text)) is not None:
         raise UsageError(f"{text} doesn't exist here; it looks like a name on NGC", hint=advice)
-    if here is None:
-        return source, sha256
-    return str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else ""), sha256
+    if here is not None:
+        source = str(here.absolute()) + (f"!{parsed.inner}" if parsed.archive else "")
+    return Wanted(source=source, sha256=sha256)
 
 
 def _is_whole_version(source: str) -> bool:

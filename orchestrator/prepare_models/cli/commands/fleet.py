@@ -11,7 +11,7 @@ from ...provisioning import fleet
 from ...reports import documents, html
 from ...support.page import Table
 from .. import printing
-from ..options import add_table, command, positive
+from ..options import add, add_table, command, positive
 
 EXAMPLE = "example:\n  prepare-models fleet status statuses/"
 _EXAMPLES = ("statuses/ --html fleet.html", "s3://fleet/statuses/ https://fleet.example/statuses.txt")
@@ -27,12 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     what = "show many machines, out of the statuses that provision wrote there"
     status = command(actions, "status", what, *_EXAMPLES, more=_PLACES)
-    status.add_argument("places", nargs="+", metavar="PLACE", help="where statuses are")
-    status.add_argument(
-        "--stale-after", type=positive, default=48, metavar="HOURS",
-        help="hours after which a status says too little (default 48)",
-    )  # fmt: skip
-    status.add_argument("--html", type=Path, metavar="FILE", help="also write a page for a browser")
+    add(status, "places", "where statuses are", "PLACE", nargs="+")
+    told = "hours after which a status says too little (default 48)"
+    add(status, "--stale-after", told, positive, default=48, metavar="HOURS")
+    add(status, "--html", "also write a page for a browser", Path)
     add_table(status)
 
 

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from ...running import child
-from ...support.terminal import one_line
 from .. import printing
-from ..options import add_json
+from ..options import add, add_json
 
 EXAMPLE = (
     "example:\n  prepare-models gather orin/models workstation/models --output repository\n\n"
@@ -19,8 +18,8 @@ EXAMPLE = (
 
 def add_arguments(gather: argparse.ArgumentParser) -> None:
     """Add what ``gather`` takes."""
-    gather.add_argument("models_dirs", nargs="+", type=Path, metavar="MODELS_DIR", help="one for each kind of GPU")
-    gather.add_argument("--output", type=Path, required=True, metavar="DIR", help="the repository that is written")
+    add(gather, "models_dirs", "one for each kind of GPU", Path, nargs="+", metavar="MODELS_DIR")
+    add(gather, "--output", "the repository that is written", Path, required=True, metavar="DIR")
     add_json(gather, "outcome")
 
 
@@ -28,9 +27,6 @@ def main(arguments: argparse.Namespace) -> int:
     """Write one Triton repository of engines built on several GPUs."""
     places = [str(path.absolute()) for path in (arguments.output, *arguments.models_dirs)]
     document = child.ask("gather", "--", *places)
-    return printing.of_models(arguments, document, arguments.output, _told)
-
-
-def _told(model: child.Answer) -> str:
-    engines = ", ".join(f"{capability} {file}" for capability, file in model["engines"].items())
-    return f"{one_line(model['name'])}: {engines}"
+    return printing.of_models(
+        arguments, document, arguments.output, lambda model: [" ".join(each) for each in model["engines"].items()]
+    )

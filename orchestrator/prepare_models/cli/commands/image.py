@@ -15,10 +15,9 @@ from ...docker.daemon import LABEL, Image
 from ...errors import EXIT_OK, UsageError
 from ...machine import facts, platforms
 from ...support.os_errors import writing
-from ...support.page import Table
-from ...support.terminal import say
+from ...support.page import Table, say
 from .. import printing
-from ..options import add_arch, add_output
+from ..options import add, add_arch, add_output
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -26,25 +25,19 @@ EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save -
 def add_arguments(image: argparse.ArgumentParser) -> None:
     """Add what ``image`` takes."""
     image.add_argument("action", choices=("build", "pull", "list", "save", "load"))
-    image.add_argument("file", type=Path, nargs="?", metavar="FILE", help="archive to load")
-    image.add_argument("--platform", metavar="NAME", help="platform (default: this machine's)")
-    image.add_argument("--base-image", metavar="IMAGE", help="build: another base image")
-    image.add_argument("--network", metavar="NETWORK", help="build: network of the build, such as host")
+    add(image, "file", "archive to load", Path, nargs="?")
+    add(image, "--platform", "platform (default: this machine's)", "NAME")
+    add(image, "--base-image", "build: another base image", "IMAGE")
+    add(image, "--network", "build: network of the build, such as host", "NETWORK")
     add_arch(image, "build: another architecture, under emulation")
-    image.add_argument(
-        "--tag", metavar="NAME:TAG", help="build: another name (default: prepare-models:VERSION-PLATFORM)"
-    )
-    image.add_argument(
-        "--tao-converter", type=Path, metavar="FILE", help="build: put NVIDIA's converter into the image"
-    )
-    image.add_argument("--index-url", metavar="URL", help="build: package index in place of PyPI")
-    image.add_argument("--ca", type=Path, metavar="FILE", help="build: certificates (PEM) of your network or index")
-    image.add_argument(
-        "--build-arg", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
-        help="build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; may be repeated",
-    )  # fmt: skip
-    image.add_argument("--registry", metavar="PREFIX", help="pull: where the image is, such as registry.example/team")
-    image.add_argument("--output", type=Path, metavar="FILE", help="save: archive to write")
+    add(image, "--tag", "build: another name (default: prepare-models:VERSION-PLATFORM)", "NAME:TAG")
+    add(image, "--tao-converter", "build: put NVIDIA's converter into the image", Path)
+    add(image, "--index-url", "build: package index in place of PyPI", "URL")
+    add(image, "--ca", "build: certificates (PEM) of your network or index", Path)
+    told = "build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; may be repeated"
+    add(image, "--build-arg", told, _assignment, many=True, metavar="NAME=VALUE")
+    add(image, "--registry", "pull: where the image is, such as registry.example/team", "PREFIX")
+    add(image, "--output", "save: archive to write", Path)
     add_output(image)
 
 

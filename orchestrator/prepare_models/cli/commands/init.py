@@ -22,6 +22,7 @@ from ...manifest.draft import Draft
 from ...running import inspecting
 from ...support.os_errors import writing
 from ...support.page import columns, show
+from ..options import add
 
 _EXAMPLE = "peoplesemsegnet-shuffleseg-onnx"
 _KEY = "MODEL_KEY"  # variable for the key of an encrypted model, to be renamed by the user
@@ -34,13 +35,9 @@ EXAMPLE = (
 
 def add_arguments(init: argparse.ArgumentParser) -> None:
     """Add what ``init`` takes."""
-    init.add_argument(
-        "names", nargs="*", metavar="MODEL", help="files, URLs, and names of the catalog (default: one as an example)"
-    )
-    init.add_argument(
-        "-o", "--output", type=Path, default=Path("models.yaml"), metavar="FILE", help="default: models.yaml"
-    )
-    init.add_argument("--force", action="store_true", help="replace the file")
+    add(init, "names", "files, URLs, and names of the catalog (default: one as an example)", "MODEL", nargs="*")
+    add(init, "-o --output", "default: models.yaml", Path, default=Path("models.yaml"))
+    add(init, "--force", "replace the file")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -48,20 +45,16 @@ def main(arguments: argparse.Namespace) -> int:
     target = arguments.output
     if os.path.lexists(target) and not arguments.force:
         raise UsageError(f"{target} already exists", hint="choose another with --output FILE, or give --force")
-    drafts = _distinct(_drafts(list(dict.fromkeys(arguments.names or [_EXAMPLE])), target.absolute().parent))
+    models = list(dict.fromkeys(arguments.names or [_EXAMPLE]))
+    files = [text for text in models if _is_file(text)]
+    documents = inspecting.inspect(list(map(Path, files))) if files else []
+    of_file = dict(zip(files, documents, strict=True))
+    drafts = _distinct([_draft(text, of_file.get(text), target.absolute().parent) for text in models])
     with writing(target, "choose another with --output"):
         write_atomic(target, draft.manifest(drafts).encode("utf-8"))
     names = ", ".join(str(each.entry["name"]) for each in drafts)
     show(f"{target}: {names}\nnext: prepare-models plan {shlex.quote(str(target))}")
     return EXIT_OK
-
-
-def _drafts(models: Sequence[str], base: Path) -> list[Draft]:
-    """Return a draft of each model, from the catalog or its file. ``base``: the manifest's directory."""
-    files = [text for text in models if _is_file(text)]
-    documents = inspecting.inspect(list(map(Path, files))) if files else []
-    of_file = dict(zip(files, documents, strict=True))
-    return [_draft(text, of_file.get(text), base) for text in models]
 
 
 def _is_file(text: str) -> bool:
@@ -95,7 +88,7 @@ def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
         about.append(f"- encrypted: its key is on the page of the model; export {_KEY}=...")
     io = document["io"] or []
     about += [f"- {line}" for line in columns([(b["mode"], b["name"], b["dtype"], _shape(b["dims"])) for b in io])]
-    dynamic = {b["name"]: _shape(b["dims"]) for b in io if b["mode"] == "input" and not _is_static(b["dims"])}
+    dynamic = {b["name"]: _shape(b["dims"]) for b in io if b["mode"] == "input" and _is_dynamic(b["dims"])}
     optional: dict[str, object] = {"precision": "fp16"}
     if dynamic:
         about.append("- has dynamic axes: remove the # before inputs: and enter the sizes that it was trained with")
@@ -104,8 +97,8 @@ def _of_file(entry: dict[str, object], document: Mapping[str, Any]) -> Draft:
     return Draft(entry, about=about, optional={**optional, "outputs": outputs} if outputs else optional)
 
 
-def _is_static(dims: Sequence[int | str | None] | None) -> bool:
-    return dims is not None and all(isinstance(size, int) and size >= 0 for size in dims)
+def _is_dynamic(dims: Sequence[int | str | None] | None) -> bool:
+    return dims is None or any(not isinstance(size, int) or size < 0 for size in dims)
 
 
 def _shape(dims: Sequence[int | str | None] | None) -> str:

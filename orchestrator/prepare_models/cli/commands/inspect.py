@@ -16,7 +16,7 @@ from ...reports import inspection, text
 from ...running import inspecting
 from ...support.page import show
 from .. import printing
-from ..options import add_output
+from ..options import add, add_output
 
 EXAMPLE = (
     "example:\n  prepare-models inspect models/peoplesemsegnet/1/model.plan\n"
@@ -26,13 +26,11 @@ EXAMPLE = (
 
 def add_arguments(inspect: argparse.ArgumentParser) -> None:
     """Add what ``inspect`` takes."""
-    inspect.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help=".onnx, .etlt, .plan, .engine or a models directory"
-    )
-    inspect.add_argument("--layers", action="store_true", help="list the layers")
-    inspect.add_argument("--weights", action="store_true", help="list the weights of an ONNX model")
-    inspect.add_argument("--view", action="store_true", help="show the graph of an .onnx in Netron, too")
-    inspect.add_argument("--key-file", type=Path, metavar="FILE", help="file that holds the key of an .etlt")
+    add(inspect, "files", ".onnx, .etlt, .plan, .engine or a models directory", Path, nargs="+")
+    add(inspect, "--layers", "list the layers")
+    add(inspect, "--weights", "list the weights of an ONNX model")
+    add(inspect, "--view", "show the graph of an .onnx in Netron, too")
+    add(inspect, "--key-file", "file that holds the key of an .etlt", Path)
     add_output(inspect)
 
 
@@ -49,7 +47,11 @@ def main(arguments: argparse.Namespace) -> int:
         _print(documents, arguments)
     failed = any(each["error"] for document in documents for each in (document, *document.get("models", ())))
     if arguments.view and not failed:
-        _serve(arguments.files[0])
+        import netron
+
+        _refuse_other_hosts()
+        netron.start(str(arguments.files[0]), address=("127.0.0.1", 0))  # opens a browser
+        netron.wait()  # until the user presses Ctrl-C
     return EXIT_MODEL_FAILED if failed else EXIT_OK
 
 
@@ -78,15 +80,6 @@ def _check_view(files: Sequence[Path]) -> None:
         import netron  # noqa: F401  # only asked for
     except ImportError as error:
         raise ExtraMissingError(extras.missing("--view", "view", error)) from None
-
-
-def _serve(file: Path) -> None:
-    """Serve the graph only on this machine and open a browser; return when the user presses Ctrl-C."""
-    import netron
-
-    _refuse_other_hosts()
-    netron.start(str(file), address=("127.0.0.1", 0))
-    netron.wait()
 
 
 def _refuse_other_hosts() -> None:

@@ -24,10 +24,9 @@ from ...planning import planner
 from ...running.fetch_process import counted
 from ...signing import releases
 from ...support import paths
-from ...support.display import byte_lines
-from ...support.page import Message, Part, Table, show
+from ...support.page import Message, Part, Table, byte_lines, show
 from .. import printing
-from ..options import add_output, add_sign, signer
+from ..options import add, add_output, add_sign, signer
 
 EXAMPLE = """\
 example:
@@ -44,23 +43,15 @@ exit status: 0 locked, or nothing drifted, 1 something drifted or can't be fetch
 
 def add_arguments(lock: argparse.ArgumentParser) -> None:
     """Add what ``lock`` takes."""
-    lock.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml; its lock is models.lock")
+    add(lock, "manifest", "models.yaml; its lock is models.lock", Path, metavar="MANIFEST")
     what = lock.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="write nothing; report what has drifted")
-    what.add_argument(
-        "--update", action="append", default=[], metavar="NAME", help="ask for this model's remote sources again"
-    )
-    lock.add_argument(
-        "--online", action="store_true", help="with --check: ask the servers whether they still have these bytes"
-    )
-    lock.add_argument(
-        "--platform", action="append", metavar="NAME[=IMAGE]",
-        help="local, or one of image list; may be repeated (default: what run would take here)",
-    )  # fmt: skip
-    lock.add_argument(
-        "--engines", action="store_true", help="also lock the engines that this machine built and has in its store"
-    )
-    lock.add_argument("--accept-eula", action="store_true", help="accept the terms of models that have to be fetched")
+    add(what, "--check", "write nothing; report what has drifted")
+    add(what, "--update", "ask for this model's remote sources again", "NAME", many=True)
+    add(lock, "--online", "with --check: ask the servers whether they still have these bytes")
+    told = "local, or one of image list; may be repeated (default: what run would take here)"
+    add(lock, "--platform", told, "NAME[=IMAGE]", many=True)
+    add(lock, "--engines", "also lock the engines that this machine built and has in its store")
+    add(lock, "--accept-eula", "accept the terms of models that have to be fetched")
     add_sign(lock)
     add_output(lock)
 
@@ -159,9 +150,10 @@ def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dic
 
 def _summary(made: Lock) -> list[Part]:
     rows = [
-        (name, file.role, file.sha256[:16], str(file.bytes), _promised(file.source_id, file.promised), file.source)
+        (name, file.role, file.sha256[:16], str(file.bytes), promised, file.source)
         for name, files in made.models.items()
         for file in files
+        for promised in ("-" if file.source_id is None else file.promised or "first fetch, not pinned",)
     ]
     head: Sequence[str] = ("MODEL", "ROLE", "SHA256", "BYTES", "PROMISED BY", "SOURCE")
     platforms_ = [
@@ -174,7 +166,3 @@ def _summary(made: Lock) -> list[Part]:
         for engine in found
     ]
     return [Table(head, rows), *platforms_, *engines]
-
-
-def _promised(source_id: str | None, promised: str | None) -> str:
-    return "-" if source_id is None else promised or "first fetch, not pinned"

@@ -12,7 +12,7 @@ from ...running import child
 from ...running.connection import ConnectionSpec
 from ...support.page import Table
 from .. import printing
-from ..options import add_table, command, positive
+from ..options import add, add_table, command, positive
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
@@ -35,21 +35,21 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
     }
     for name, (summary, metavar, text, example) in questions.items():
         ask = command(asks, name, summary, example)
-        ask.add_argument("about", metavar=metavar, help=text)
+        add(ask, "about", text, metavar)
         if name == "search":
-            ask.add_argument("--limit", type=positive, default=25, metavar="N", help="most results (default 25)")
-        ask.add_argument("--ngc-key-file", type=Path, metavar="FILE", help="file with the NGC key")
+            add(ask, "--limit", "most results (default 25)", positive, default=25)
+        add(ask, "--ngc-key-file", "file with the NGC key", Path)
         add_table(ask)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the answer to a question about the NGC catalog."""
-    answer = _ask(
-        arguments.ask,
-        arguments.about,
-        getattr(arguments, "limit", None),
-        ConnectionSpec(ngc_key_file=arguments.ngc_key_file),
-    )
+    network = ConnectionSpec(ngc_key_file=arguments.ngc_key_file)
+    question = {"ask": arguments.ask, "about": arguments.about, "limit": getattr(arguments, "limit", None)}
+    with child.secret_file(network.secrets()) as secret:
+        settings = network.with_secrets(child.path_of(secret)).to_dict()
+        inherited = () if secret is None else (secret,)
+        answer = child.ask("ngc", "/dev/stdin", request={**question, "network": settings}, inherited=inherited)
     error = answer["error"]
     if error is not None:
         printing.failure(error, arguments.about)
@@ -59,14 +59,6 @@ def main(arguments: argparse.Namespace) -> int:
     rows = [tuple(_cell(key, row.get(key)) for _, key in columns) for row in answer["rows"]]
     printing.result(arguments, answer["rows"], Table([head for head, _ in columns], rows))
     return EXIT_OK
-
-
-def _ask(ask: str, about: str, limit: int | None, network: ConnectionSpec) -> child.Answer:
-    with child.secret_file(network.secrets()) as secret:
-        settings = network.with_secrets(child.path_of(secret)).to_dict()
-        question = {"ask": ask, "about": about, "limit": limit, "network": settings}
-        inherited = () if secret is None else (secret,)
-        return child.ask("ngc", "/dev/stdin", request=question, inherited=inherited)
 
 
 def _cell(key: str, value: object) -> str:

@@ -7,8 +7,7 @@ import argparse
 from ... import api
 from ...errors import EXIT_OK
 from ...reports import text
-from ...support.display import byte_lines
-from ...support.page import Message, of_warning
+from ...support.page import Message, byte_lines, of_warning
 from .. import building, printing
 from ..options import add_output, add_selection
 
@@ -27,8 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
         verified = line("verified")
         plan = api.plan(
             building.given(arguments),
-            **building.models(arguments),
-            **building.place(arguments),
+            **building.call(arguments),
             on_event=lambda event: verified(event.data["done"], event.data["total"]),
         )
     rows = [(each.name, each.told(), each.converter or "none", each.converter_reason) for each in plan.models]

@@ -10,7 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...signing import envelopes, statements
 from ...support.page import Table
 from .. import printing
-from ..options import add_keys_file, add_table, command, signatures
+from ..options import add, add_keys_file, add_table, command, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 
@@ -22,18 +22,18 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
         actions, "sign", "sign the statement next to each engine with your key", "~/models --key key.pem",
         more="exit status: 0 signed, 1 a statement is not true of its engine, 2 usage error, 3 a module is missing",
     )  # fmt: skip
-    sign.add_argument("--key", type=Path, metavar="FILE", required=True, help="private key, PEM")
-    sign.add_argument("--password-file", type=Path, metavar="FILE", help="file that holds the key's password")
+    add(sign, "--key", "private key, PEM", Path, required=True)
+    add(sign, "--password-file", "file that holds the key's password", Path)
     verify = command(
         actions, "verify", "check engines against their statements, and the statements against a public key",
         "~/models/peoplesemsegnet --key key.pub",
         more="exit status: 0 all are good, 1 one is not, 2 usage error, 3 a module is missing",
     )  # fmt: skip
-    verify.add_argument("--key", dest="public_key", type=Path, metavar="FILE", help="public key, PEM")
-    verify.add_argument("--require-signed", action="store_true", help="a trusted key must have signed")
+    add(verify, "--key", "public key, PEM", Path, dest="public_key")
+    add(verify, "--require-signed", "a trusted key must have signed")
     add_keys_file(verify)
     for action in (sign, verify):
-        action.add_argument("places", nargs="+", type=Path, metavar="DIR", help="models directory, or one model's")
+        add(action, "places", "models directory, or one model's", Path, nargs="+", metavar="DIR")
         add_table(action, "findings")
 
 

@@ -22,7 +22,7 @@ from ...running.progress import Observer, Several
 from ...support.page import Part, Table, of_error, show
 from .. import building, printing
 from ..building import add_limits, add_sharing, observer, sharing
-from ..options import add_output, add_selection, positive, seconds
+from ..options import add, add_output, add_selection, positive, seconds
 
 EXAMPLE = """\
 example:
@@ -40,23 +40,11 @@ def add_arguments(provision: argparse.ArgumentParser) -> None:
     add_selection(provision)
     add_limits(provision)
     add_sharing(provision)
-    provision.add_argument(
-        "--keep", type=positive, default=2, metavar="N", help="versions of each model that stay (default 2)"
-    )
-    provision.add_argument(
-        "--health",
-        metavar="CMD",
-        help="shell command that judges each new version; if it fails, the one before returns",
-    )
-    provision.add_argument(
-        "--health-timeout", type=seconds, default=60.0, metavar="SECONDS", help="longest time for it (default 60)"
-    )
-    provision.add_argument(
-        "--device", metavar="NAME", help="name of this machine in status and ledger (default: its host name)"
-    )
-    provision.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="write metrics for Prometheus' node_exporter, such as models.prom"
-    )
+    add(provision, "--keep", "versions of each model that stay (default 2)", positive, default=2)
+    add(provision, "--health", "shell command that judges each new version; if it fails, the one before returns", "CMD")
+    add(provision, "--health-timeout", "longest time for it (default 60)", seconds, default=60.0)
+    add(provision, "--device", "name of this machine in status and ledger (default: its host name)", "NAME")
+    add(provision, "--metrics", "write metrics for Prometheus' node_exporter, such as models.prom", Path)
     _add_install(provision)
     add_output(provision)
 
@@ -70,7 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         with observer(arguments) as shown, spans("provision") as traced:
             done = _provisioned(arguments, Several(shown, notifier, traced))
-            notifier.ended(_summary(done), good=done.ok)
+            states = ", ".join(f"{name} {each['state']}" for name, each in done.models.items())
+            notifier.ended(f"{done.document['outcome']}: {states}", good=done.ok)
     except BaseException as error:
         if isinstance(error, PrepareModelsError):
             notifier.ended(f"[{error.code}] {error.message}", good=False)
@@ -88,8 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _provisioned(arguments: argparse.Namespace, listener: Observer) -> Provisioned:
     return api.provision(
         building.given(arguments),
-        **building.models(arguments),
-        **building.place(arguments),
+        **building.call(arguments),
         sharing=sharing(arguments),
         timeout_s=arguments.timeout,
         accept_eula=arguments.accept_eula,
@@ -98,10 +86,6 @@ def _provisioned(arguments: argparse.Namespace, listener: Observer) -> Provision
         health=Health(arguments.health, arguments.health_timeout) if arguments.health else None,
         observer=listener,
     )
-
-
-def _summary(done: Provisioned) -> str:
-    return f"{done.document['outcome']}: " + ", ".join(f"{name} {each['state']}" for name, each in done.models.items())
 
 
 def _measure(arguments: argparse.Namespace) -> None:
@@ -126,14 +110,10 @@ def _parts(done: Provisioned) -> list[Part]:
 def _add_install(command: argparse.ArgumentParser) -> None:
     """Add what makes units of a command line."""
     group = command.add_argument_group("systemd")
-    group.add_argument(
-        "--install-unit", action="store_true", help="install a service and a timer that do this every night, and end"
-    )
-    group.add_argument("--print", action="store_true", help="with --install-unit: print the units, install nothing")
-    group.add_argument(
-        "--root", type=Path, default=Path("/"), metavar="DIR", help="with --install-unit: root directory of an image"
-    )
-    group.add_argument("--user", action="store_true", help="with --install-unit: for this user's service manager")
+    add(group, "--install-unit", "install a service and a timer that do this every night, and end")
+    add(group, "--print", "with --install-unit: print the units, install nothing")
+    add(group, "--root", "with --install-unit: root directory of an image", Path, default=Path("/"), metavar="DIR")
+    add(group, "--user", "with --install-unit: for this user's service manager")
 
 
 def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
@@ -148,11 +128,16 @@ def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
     elsewhere = arguments.root != Path("/")
     if elsewhere and not all(path.is_absolute() for path in (*writes, arguments.bundle or arguments.manifest)):
         raise UsageError("a relative path leads nowhere in an image", hint="with --root, give absolute paths")
-    if not elsewhere:
-        _check(arguments)
+    if not elsewhere and arguments.bundle is None:  # a manifest that can't be read would fail every night
+        api.load(arguments.manifest)
+    elif not elsewhere and not arguments.bundle.is_file():
+        raise UsageError(f"there is no bundle {arguments.bundle}", hint="check the path")
+    only = argparse.ArgumentParser(add_help=False)  # what only installs, and is not repeated
+    _add_install(only)
+    repeated = only.parse_known_args(arguments.argv)[1]
     places = [path.absolute() for path in writes]
     directory = Path("/") if elsewhere else Path.cwd()
-    rendered = units.render([_program(), *_repeated(arguments.argv)], directory, places, user=arguments.user)
+    rendered = units.render([_program(), *repeated], directory, places, user=arguments.user)
     if arguments.print:
         text.write("\n".join(f"# {name}\n{unit}" for name, unit in rendered.items()).rstrip())
         return EXIT_OK
@@ -163,26 +148,11 @@ def _install(arguments: argparse.Namespace, writes: Sequence[Path]) -> int:
     return EXIT_OK
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuse what would fail every night: a manifest that can't be read, a bundle that is not there."""
-    if arguments.bundle is None:
-        api.load(arguments.manifest)
-    elif not arguments.bundle.is_file():
-        raise UsageError(f"there is no bundle {arguments.bundle}", hint="check the path")
-
-
 def _program() -> str:
     program = Path(sysconfig.get_path("scripts"), "prepare-models")
     if not program.exists():
         raise HostError(f"there is no {program} for the service to start", hint="install prepare-models with pip")
     return str(program)
-
-
-def _repeated(argv: Sequence[str]) -> list[str]:
-    """Return a command line without what only installs."""
-    only = argparse.ArgumentParser(add_help=False)
-    _add_install(only)
-    return only.parse_known_args(argv)[1]
 
 
 def _next_steps(arguments: argparse.Namespace, *, elsewhere: bool) -> list[str]:

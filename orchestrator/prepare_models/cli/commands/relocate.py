@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from ...running import child
-from ...support.terminal import one_line
 from .. import printing
 from ..options import add_deploy_dir, add_json, add_models_dir
 
@@ -27,9 +26,4 @@ def main(arguments: argparse.Namespace) -> int:
     """Write the companions of engines for another place."""
     place = ["--deploy-dir", arguments.deploy_dir] if arguments.deploy_dir else []
     document = child.ask("relocate", *place, "--", str(arguments.models_dir.absolute()))
-    return printing.of_models(
-        arguments,
-        document,
-        arguments.models_dir,
-        lambda model: f"{one_line(model['name'])}: {', '.join(model['files'])}",
-    )
+    return printing.of_models(arguments, document, arguments.models_dir, lambda model: model["files"])

@@ -10,7 +10,7 @@ from prepare_models_entrypoint.contract.report import EDITED
 from ...errors import EXIT_DIFFERENT, EXIT_OK, UsageError
 from ...reports import difference, documents, text
 from .. import printing
-from ..options import add_table, command
+from ..options import add, add_table, command
 
 EXAMPLE = (
     "example:\n  prepare-models report "
@@ -23,16 +23,16 @@ def add_arguments(report: argparse.ArgumentParser) -> None:
     actions = report.add_subparsers(dest="action", metavar="ACTION", required=True)
     example = "models/report.json --format markdown"
     render = command(actions, "render", "write a report as HTML, Markdown or JUnit XML", example)
-    render.add_argument("report", type=Path, metavar="REPORT", help="report.json, or the directory that has it")
-    render.add_argument("--format", choices=documents.FORMS, required=True, help="format")
-    render.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write (default: standard output)")
+    add(render, "report", "report.json, or the directory that has it", Path, metavar="REPORT")
+    add(render, "--format", "format", documents.FORMS, required=True)
+    add(render, "-o --output", "file to write (default: standard output)", Path)
     diff = command(
         actions, "diff", "show what differs between two reports: engines, inputs and outputs, precision, times",
         "orin.json thor.json --json",
         more="exit status: 0 no difference but times and the environment, 1 results differ, 2 usage error",
     )  # fmt: skip
-    diff.add_argument("a", type=Path, metavar="A", help="report.json, or the directory that has it")
-    diff.add_argument("b", type=Path, metavar="B", help="report to compare it with")
+    add(diff, "a", "report.json, or the directory that has it", Path, metavar="A")
+    add(diff, "b", "report to compare it with", Path, metavar="B")
     add_table(diff, "changes")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prepare_models_entrypoint.contract.companions import GRAPH, GRAPH_WEIGHTS
 from prepare_models_entrypoint.contract.files import take
+from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ModelReport
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
@@ -20,16 +21,16 @@ from ...planning import planner
 from ...reports import text
 from ...support.page import of_warning, show
 from .. import building, printing
-from ..options import add_executor, add_json
+from ..options import add, add_executor, add_json
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
 
 
 def add_arguments(rewrite: argparse.ArgumentParser) -> None:
     """Add what ``rewrite`` takes."""
-    rewrite.add_argument("manifest", type=Path, metavar="MANIFEST", help="models.yaml")
-    rewrite.add_argument("name", metavar="NAME", help="model to write the graph of")
-    rewrite.add_argument("-o", "--output", type=Path, metavar="FILE", required=True, help=".onnx to write")
+    add(rewrite, "manifest", "models.yaml", Path, metavar="MANIFEST")
+    add(rewrite, "name", "model to write the graph of", "NAME")
+    add(rewrite, "-o --output", ".onnx to write", Path, required=True)
     add_executor(rewrite)
     add_json(rewrite, "report")
 
@@ -58,10 +59,9 @@ def main(arguments: argparse.Namespace) -> int:
 def _rewritten(executor: Executor, spec: ModelSpec, output: Path) -> ModelReport:
     """Write the graph next to its target, then rename it, so that it is complete or absent."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
-        made, folder = Path(place, "graph"), Path(place, "work")
+        made = Path(place, "graph")
         made.mkdir()
-        folder.mkdir(mode=0o700)
-        report = executor.rewrite(spec, made, folder)
+        report = executor.ask(JobKind.REWRITE, spec, made)
         if report["status"] == FAILED:
             return report
         weights = made / GRAPH_WEIGHTS

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from ... import api
 from ...errors import EXIT_OK
 from .. import printing
-from ..options import add_json, add_target_dir, positive
+from ..options import add, add_json, add_target_dir, positive
 
 EXAMPLE = (
     "example:\n  prepare-models rollback peoplesemsegnet --models-dir /var/lib/models --why 'misses cyclists'\n\n"
@@ -18,13 +18,11 @@ EXAMPLE = (
 
 def add_arguments(rollback: argparse.ArgumentParser) -> None:
     """Add what ``rollback`` takes."""
-    rollback.add_argument("name", metavar="NAME", help="model to take back")
+    add(rollback, "name", "model to take back", "NAME")
     add_target_dir(rollback, what="its models directory")
-    rollback.add_argument("--to", type=positive, metavar="N", help="version to go to (default: the one before)")
-    rollback.add_argument("--why", default="", metavar="TEXT", help="reason, for the ledger")
-    rollback.add_argument(
-        "--device", metavar="NAME", help="name of this machine in the ledger (default: its host name)"
-    )
+    add(rollback, "--to", "version to go to (default: the one before)", positive)
+    add(rollback, "--why", "reason, for the ledger", "TEXT", default="")
+    add(rollback, "--device", "name of this machine in the ledger (default: its host name)", "NAME")
     add_json(rollback)
 
 

@@ -9,7 +9,7 @@ from ...reports import text
 from ...support.page import show
 from .. import building
 from ..building import add_building, add_sharing, observer, reports, sharing, status, write_document
-from ..options import add_selection, positive
+from ..options import add, add_selection, positive
 
 EXAMPLE = """\
 example:
@@ -27,7 +27,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
     add_selection(run)
     add_building(run)
     add_sharing(run)
-    run.add_argument("--jobs", type=positive, default=1, metavar="N", help="models to work on at once (default 1)")
+    add(run, "--jobs", "models to work on at once (default 1)", positive, default=1)
     ending = run.add_mutually_exclusive_group()
     ending.add_argument(
         "--keep-going",
@@ -37,9 +37,7 @@ def add_arguments(run: argparse.ArgumentParser) -> None:
         help="continue with the other models after a failure (default)",
     )
     ending.add_argument("--fail-fast", action="store_const", const=True, help="start no further model after a failure")
-    run.add_argument(
-        "--attach", action="store_true", help="on a farm: take what is built or under way, and start nothing"
-    )
+    add(run, "--attach", "on a farm: take what is built or under way, and start nothing")
     run.add_argument(
         "--dry-run", dest="command", action="store_const", const="plan", default=argparse.SUPPRESS,
         help="only print what would be done, like plan",
@@ -51,8 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
     with observer(arguments) as listener:
         report = api.run(
             building.given(arguments),
-            **building.models(arguments),
-            **building.place(arguments),
+            **building.call(arguments),
             sharing=sharing(arguments),
             jobs=arguments.jobs,
             fail_fast=bool(arguments.fail_fast),

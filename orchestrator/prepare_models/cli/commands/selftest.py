@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...machine.doctor import OK
 from ...reports.documents import save
 from ...running import progress
-from ...selftest.steps import Selftest, Step, private_words
-from ...support.page import Table
+from ...selftest.steps import Selftest, private_words
 from .. import building, printing
-from ..options import add_executor, add_output
+from ..options import add, add_executor, add_output
 
 EXAMPLE = """\
 example:
@@ -26,10 +24,8 @@ exit status: 0 no step failed, 1 one did, 3 nothing here can build engines
 
 def add_arguments(selftest: argparse.ArgumentParser) -> None:
     """Add what ``selftest`` takes."""
-    selftest.add_argument(
-        "-o", "--output", type=Path, default=Path("selftest.json"), metavar="FILE",
-        help="file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)",
-    )  # fmt: skip
+    told = "file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)"
+    add(selftest, "-o --output", told, Path, default=Path("selftest.json"))
     add_executor(selftest)
     add_output(selftest)
 
@@ -44,13 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
         outcome = test.run()
     document = outcome.document(private)
     save(arguments.output, document)
-    printing.result(arguments, json.loads(document), _table(outcome.steps), "", f"file  {arguments.output}")
+    rows = [
+        ((step.verdict, step.name, f"{step.seconds:7.1f} s", step.message), "" if step.verdict == OK else step.fix)
+        for step in outcome.steps
+    ]
+    printing.result(arguments, json.loads(document), printing.verdicts(rows), "", f"file  {arguments.output}")
     return EXIT_MODEL_FAILED if outcome.failed else EXIT_OK
-
-
-def _table(steps: Iterable[Step]) -> Table:
-    rows = []
-    for step in steps:
-        rows.append((step.verdict, step.name, f"{step.seconds:7.1f} s", step.message))
-        rows += [("", "", "", f"-> {step.fix}")] if step.fix and step.verdict != OK else []
-    return Table((), rows, 0)

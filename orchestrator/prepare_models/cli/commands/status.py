@@ -10,7 +10,7 @@ from ...planning import status
 from ...support.file_digests import open_digests
 from ...support.page import Table
 from .. import printing
-from ..options import add_models_dir, add_table
+from ..options import add, add_models_dir, add_table
 
 EXAMPLE = (
     "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
@@ -22,7 +22,7 @@ EXAMPLE = (
 def add_arguments(status: argparse.ArgumentParser) -> None:
     """Add what ``status`` takes."""
     add_models_dir(status)
-    status.add_argument("--strict", action="store_true", help="count unchecked engines as stale")
+    add(status, "--strict", "count unchecked engines as stale")
     add_table(status)
 
 

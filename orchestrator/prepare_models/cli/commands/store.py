@@ -16,7 +16,7 @@ from ...store.shared import Kept, SharedStore
 from ...support.page import Part, Table, told_time
 from ...support.paths import cache_dir, make_cache
 from .. import printing
-from ..options import add_key, add_table, beginning, command, days, signer, size
+from ..options import add, add_key, add_table, beginning, command, days, signer, size
 
 EXAMPLE = """\
 example:
@@ -45,21 +45,17 @@ def add_arguments(store: argparse.ArgumentParser) -> None:
     made = [command(actions, name, what, example, more=_ENDS) for name, (what, example) in examples.items()]
     push, pull, _, collect = made
     for action in made:
-        action.add_argument("url", metavar="URL", help="of the store: s3://bucket/prefix, or any URL of fsspec")
+        add(action, "url", "of the store: s3://bucket/prefix, or any URL of fsspec", "URL")
         add_table(action)
-    push.add_argument("keys", nargs="*", metavar="KEY", help="first digits of build keys (default: all built here)")
+    add(push, "keys", "first digits of build keys (default: all built here)", "KEY", nargs="*")
     add_key(push, "signs where engines come from")
-    push.add_argument("--replace", action="store_true", help="put engines there that are there already, too")
-    pull.add_argument(
-        "keys", nargs="+", metavar="KEY", help="build keys; first digits are enough where URL can be listed"
-    )
-    pull.add_argument("--bandwidth", type=size, metavar="SIZE", help="bytes a second at most, such as 2MiB")
-    collect.add_argument("--older", type=days, metavar="DAYS", help="also engines that were put there before that")
-    collect.add_argument(
-        "--margin", type=days, default=1.0, metavar="DAYS",
-        help="what was written within that time stays: its upload may be under way (default 1)",
-    )  # fmt: skip
-    collect.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+    add(push, "--replace", "put engines there that are there already, too")
+    add(pull, "keys", "build keys; first digits are enough where URL can be listed", "KEY", nargs="+")
+    add(pull, "--bandwidth", "bytes a second at most, such as 2MiB", size)
+    add(collect, "--older", "also engines that were put there before that", days)
+    told = "what was written within that time stays: its upload may be under way (default 1)"
+    add(collect, "--margin", told, days, default=1.0)
+    add(collect, "--dry-run", "only print what would be removed")
 
 
 def main(arguments: argparse.Namespace) -> int:

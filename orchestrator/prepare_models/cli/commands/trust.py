@@ -12,7 +12,7 @@ from ...errors import EXIT_OK
 from ...signing import envelopes, trust
 from ...support.page import Part, Table, show
 from .. import printing
-from ..options import add_json, add_key, add_keys_file, beginning, command
+from ..options import add, add_json, add_key, add_keys_file, beginning, command
 
 EXAMPLE = """\
 example:
@@ -24,24 +24,22 @@ example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``trust`` takes."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = command(actions, "add", "trust a public key", "depot.pub --name depot")
-    add.add_argument("public_key", type=Path, metavar="PUBLIC", help="public key, PEM: Ed25519, ECDSA or RSA")
-    add.add_argument("--name", default="", help="whose it is")
-    add.add_argument("--expires", type=_date, metavar="YYYY-MM-DD", help="day from which it no longer counts")
-    add.add_argument(
-        "--for", dest="signs", choices=trust.PURPOSES, action="append",
-        help="contents: bundles, locks, engines (default); keys: lists of keys; may be repeated",
-    )  # fmt: skip
+    grant = command(actions, "add", "trust a public key", "depot.pub --name depot")
+    add(grant, "public_key", "public key, PEM: Ed25519, ECDSA or RSA", Path, metavar="PUBLIC")
+    grant.add_argument("--name", default="", help="whose it is")
+    add(grant, "--expires", "day from which it no longer counts", _date, metavar="YYYY-MM-DD")
+    told = "contents: bundles, locks, engines (default); keys: lists of keys; may be repeated"
+    add(grant, "--for", told, trust.PURPOSES, dest="signs", many=True)
     revoke = command(actions, "revoke", "stop trusting a key", "3f9a")
-    revoke.add_argument("id", metavar="ID", help="the key's id; its first digits are enough")
+    add(revoke, "id", "the key's id; its first digits are enough", "ID")
     listed = command(actions, "ls", "list the trusted keys", "")
     what = "write a signed list of keys, for machines that trust its signer"
     export = command(actions, "export", what, "--sign root.pem -o keys.dsse.json")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
+    add(export, "-o --output", "file to write", Path, required=True)
     add_key(export, "may sign lists", required=True)
     update = command(actions, "update", "adopt a signed list of keys", "keys.dsse.json")
-    update.add_argument("list", type=Path, metavar="FILE", help="list written by trust export")
-    for action in (add, revoke, listed, export, update):
+    add(update, "list", "list written by trust export", Path)
+    for action in (grant, revoke, listed, export, update):
         add_keys_file(action)
     add_json(listed)
 

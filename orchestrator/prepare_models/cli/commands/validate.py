@@ -8,22 +8,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import (
-    EXIT_MODEL_FAILED,
-    EXIT_OK,
-    EXIT_USAGE,
-    HostError,
-    LockError,
-    ManifestError,
-    PrepareModelsError,
-    Problem,
-)
+from ... import errors
 from ...lock import document, pins
 from ...manifest.load import load
 from ...reports.text import write
 from ...support.page import show
 from .. import printing
-from ..options import add_json, manifest
+from ..options import add, add_json, manifest
 
 EXAMPLE = """\
 example:
@@ -40,14 +31,14 @@ class _Finding:
 
     manifest: Path
     models: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[errors.Problem] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
     told: str = ""
-    failure: PrepareModelsError | None = None
+    failure: errors.PrepareModelsError | None = None
 
     @property
     def status(self) -> int:
-        return EXIT_USAGE if self.problems else EXIT_MODEL_FAILED if self.drift else EXIT_OK
+        return errors.EXIT_USAGE if self.problems else errors.EXIT_MODEL_FAILED if self.drift else errors.EXIT_OK
 
     def to_dict(self) -> dict[str, object]:
         problems = [problem._asdict() for problem in self.problems]
@@ -56,11 +47,8 @@ class _Finding:
 
 def add_arguments(validate: argparse.ArgumentParser) -> None:
     """Add what ``validate`` takes."""
-    validate.add_argument(
-        "manifests", type=manifest, nargs="*", metavar="MANIFEST", default=[Path("models.yaml")],
-        help="default: ./models.yaml",
-    )  # fmt: skip
-    validate.add_argument("--require-lock", action="store_true", help="refuse a manifest without a lock")
+    add(validate, "manifests", "default: ./models.yaml", manifest, nargs="*", default=[Path("models.yaml")])
+    add(validate, "--require-lock", "refuse a manifest without a lock")
     add_json(validate, "findings")
 
 
@@ -87,14 +75,14 @@ def _examine(file: Path, *, require_lock: bool) -> _Finding:
             found.drift = pins.drift_of_sources(loaded, known)
         elif require_lock:
             found.drift = [f"{document.path_of(file)} doesn't exist"]
-            raise LockError(found.drift, hint=f"write it: prepare-models lock {shlex.quote(str(file))}")
+            raise errors.LockError(found.drift, hint=f"write it: prepare-models lock {shlex.quote(str(file))}")
         pins.refuse(found.drift, file)
-    except PrepareModelsError as error:
+    except errors.PrepareModelsError as error:
         found.failure = error
-        if isinstance(error, HostError):  # a file in the lock doesn't exist here
+        if isinstance(error, errors.HostError):  # a file in the lock doesn't exist here
             found.drift = [error.message]
-        elif isinstance(error, ManifestError):
+        elif isinstance(error, errors.ManifestError):
             found.problems = error.problems
         elif not found.drift:
-            found.problems = [Problem(1, "", error.message)]
+            found.problems = [errors.Problem(1, "", error.message)]
     return found

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from prepare_models_entrypoint.contract.report import FAILED, ModelReport
+from prepare_models_entrypoint.contract.job import JobKind
+from prepare_models_entrypoint.contract.report import FAILED
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ...executors.executor import Executor
 from ...manifest.load import load
 from ...manifest.model import ModelSpec
 from ...planning import planner, status
 from ...reports import text
 from .. import building, printing
-from ..options import add_executor, add_table, add_target_dir
+from ..options import add, add_executor, add_table, add_target_dir
 
 EXAMPLE = (
     "example:\n  prepare-models verify models.yaml\n  prepare-models verify ~/models peoplesemsegnet --json\n\n"
@@ -26,10 +25,8 @@ EXAMPLE = (
 
 def add_arguments(verify: argparse.ArgumentParser) -> None:
     """Add what ``verify`` takes."""
-    verify.add_argument(
-        "target", type=Path, metavar="MANIFEST|MODELS_DIR", help="models.yaml, or the models directory that run wrote"
-    )
-    verify.add_argument("names", nargs="*", metavar="NAME", help="models to verify (default: all)")
+    add(verify, "target", "models.yaml, or the models directory that run wrote", Path, metavar="MANIFEST|MODELS_DIR")
+    add(verify, "names", "models to verify (default: all)", "NAME", nargs="*")
     add_target_dir(verify, what="of a manifest")
     add_executor(verify)
     add_table(verify, "reports")
@@ -39,15 +36,11 @@ def main(arguments: argparse.Namespace) -> int:
     """Compare the engines of a manifest or of a models directory with their source models."""
     specs, models_dir = _subjects(arguments)
     executor = building.executor(arguments, builds=False)
-    reports = [_verify(executor, spec, models_dir) for spec in specs]
+    reports = [executor.ask(JobKind.VERIFY, spec, models_dir / spec.name) for spec in specs]
     printing.result(arguments, {"models": reports}, *text.verifications(reports))
-    return EXIT_OK if all(map(_is_good, reports)) else EXIT_MODEL_FAILED
-
-
-def _is_good(report: ModelReport) -> bool:
-    """Return whether an engine was compared without any finding against it."""
-    verification = report["verification"]
-    return report["status"] != FAILED and verification is not None and verification["verdict"] != "not-compared"
+    verdicts = [report["verification"] and report["verification"]["verdict"] for report in reports]
+    unsure = any(verdict in (None, "not-compared") for verdict in verdicts)
+    return EXIT_MODEL_FAILED if unsure or any(report["status"] == FAILED for report in reports) else EXIT_OK
 
 
 def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]:
@@ -63,8 +56,3 @@ def _subjects(arguments: argparse.Namespace) -> tuple[Sequence[ModelSpec], Path]
         )
     wanted = [record for name, record in records.items() if not arguments.names or name in arguments.names]
     return [status.spec_of(record) for record in wanted], models_dir
-
-
-def _verify(executor: Executor, spec: ModelSpec, models_dir: Path) -> ModelReport:
-    with tempfile.TemporaryDirectory(prefix="prepare-models-verify-") as folder:
-        return executor.verify(spec, models_dir / spec.name, Path(folder))

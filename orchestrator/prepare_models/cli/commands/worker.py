@@ -22,7 +22,7 @@ from ...store.local import open_store
 from ...support import paths
 from .. import building
 from ..building import observer
-from ..options import add_executor, add_key, add_output
+from ..options import add, add_executor, add_key, add_output
 
 EXAMPLE = """\
 example:
@@ -34,11 +34,9 @@ example:
 def add_arguments(worker: argparse.ArgumentParser) -> None:
     """Add what ``worker`` takes."""
     add_executor(worker)
-    worker.add_argument(
-        "--store", metavar="URL", required=True, help="shared store for the engines, such as s3://bucket"
-    )
+    add(worker, "--store", "shared store for the engines, such as s3://bucket", "URL", required=True)
     add_key(worker, "signs the engines")
-    worker.add_argument("--target", metavar="CLASS", help="device class to build for (default: what is found here)")
+    add(worker, "--target", "device class to build for (default: what is found here)", "CLASS")
     worker.add_argument("--name", help="of the worker in the farm (default: host name and process id)")
     add_output(worker, table=False)
 
