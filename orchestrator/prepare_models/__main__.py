@@ -64,7 +64,8 @@ def _ended(error: PrepareModelsError, argv: Sequence[str] | None) -> int:
     """Show how a command ended: as text, and as the document that ``--json`` promises. Returns the exit status."""
     from .support.page import show
 
-    show(*error.shown(), stream=sys.stderr)
+    with contextlib.suppress(OSError):  # standard error may be full, too
+        show(*error.shown(), stream=sys.stderr)
     if _wants_json(sys.argv[1:] if argv is None else argv):
         try:
             sys.stdout.write(json.dumps(error.to_dict(), indent=2) + "\n")

@@ -78,6 +78,7 @@ def test_an_encrypted_model_names_the_variable_of_its_key(place: Workplace) -> N
     ("model", "said"),
     [
         ("missing.onnx", "missing.onnx does not exist"),
+        ("~nobody-knows/net.onnx", "net.onnx does not exist"),
         ("text.onnx", "text"),
         ("peoplesemsegnt", "did you mean"),
         ("ngc://nvidia/tao/peoplesemsegnet", "prepare-models ngc versions"),

@@ -125,6 +125,12 @@ def cut(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+def twice(proto: onnx.ModelProto) -> onnx.ModelProto:
+    again = numpy_helper.from_array(np.zeros_like(W), proto.graph.initializer[0].name)
+    proto.graph.initializer.append(again)
+    return proto
+
+
 def wired(nodes: list[Any], output: str = "y") -> onnx.ModelProto:
     return model(nodes, [value("x", FLOAT, [2])], [value(output, FLOAT, [2])])
 
@@ -323,5 +329,6 @@ KINDS: dict[str, tuple[Callable[[], onnx.ModelProto], str, str]] = {
         INVALID,
         "'y'",
     ),
+    "weights twice": (lambda: twice(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "is there twice"),
     "weights cut short": (lambda: cut(one("Conv", ("x", IMAGE), constants={"w": W})), INVALID, "bytes instead of 432"),
 }

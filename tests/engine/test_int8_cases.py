@@ -59,18 +59,19 @@ def test_a_zero_point_of_a_branch_may_be_computed_in_it_or_outside(
         symmetric.check(prepare.prepare(model))
 
 
-def test_weights_behind_moves_become_int8() -> None:
+def test_weights_computed_from_constants_become_int8() -> None:
     nodes = [
         helper.make_node("Identity", ["w"], ["same"], name="identity"),
         helper.make_node("Transpose", ["same"], ["turned"], name="transpose", perm=[1, 0, 2, 3]),
-        helper.make_node("Conv", ["input", "turned"], ["output"], name="conv"),
+        helper.make_node("Mul", ["turned", "gain"], ["larger"], name="mul"),
+        helper.make_node("Conv", ["input", "larger"], ["output"], name="conv"),
     ]
-    model = prepare.prepare(loop_free(nodes, {"w": weight(4, 6, 3, 3)}))
+    model = prepare.prepare(loop_free(nodes, {"w": weight(4, 6, 3, 3), "gain": weight(6, 1, 1, 1)}))
     feed = np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 8)).astype(np.float32)
     expected = answers(model, feed)[0]
     assert weight_chains.fold(model) == 1
     assert quantized(model, "input").layers == 1
-    assert [node.op_type for node in model.graph.node].count("Transpose") == 0
+    assert not {"Transpose", "Mul"} & {node.op_type for node in model.graph.node}
     assert np.abs(answers(model, feed)[0] - expected).max() < 0.2 * np.abs(expected).max()
 
 

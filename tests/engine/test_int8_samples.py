@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,55 @@ def test_images_reach_inputs_of_bytes_in_both_layouts(tmp_path: Path, layout: st
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
     config = CalibrationConfig(images=str(tmp_path / "images"), colour=colour, layout=layout, method="minmax")
     assert calibrated(tmp_path, model, config).scales["pixels"] * 127 == pytest.approx(200, rel=0.01)
+    for wrong, why in (
+        ({"mean": (0.5,)}, "a range of 1 of pixels, for values of 'input' in uint8"),
+        ({"scale": 1.0, "std": (1.0, 1.0)}, f"std has 2 numbers, and images have {channels} channels"),
+        ({"scale": 0.0}, "a range of 0 of pixels"),
+    ):
+        with pytest.raises(ConvertError, match=why) as caught:
+            calibrated(tmp_path, model, replace(config, **wrong))
+        assert caught.value.code == "calibration-samples-unusable"
+
+
+def image_of(path: Path) -> Path:
+    """An image of bytes that a convolution makes; the values before it exceed fp16."""
+    weights = {"w0": np.full((4, 4, 1, 1), 1e5, np.float32), "w1": np.full((3, 4, 1, 1), 1e-5, np.float32)}
+    bounds = {"middle": np.float32(128), "low": np.float32(0), "high": np.float32(255)}
+    nodes = [
+        helper.make_node("Conv", ["input", "w0"], ["large"], name="conv0"),
+        helper.make_node("Conv", ["large", "w1"], ["shown"], name="conv1"),
+        helper.make_node("Add", ["shown", "middle"], ["bright"], name="add"),
+        helper.make_node("Clip", ["bright", "low", "high"], ["pixels"], name="clip"),
+        helper.make_node("Cast", ["pixels"], ["image"], name="cast", to=TensorProto.UINT8),
+    ]
+    ends = [("input", FLOAT, SHAPE)], [("image", TensorProto.UINT8, (1, 3, 16, 16))]
+    return networks.save(path, nodes, *ends, {**weights, **bounds})
+
+
+def test_pixels_may_be_off_by_one_and_what_fp16_can_not_hold_becomes_int8(place: Workplace) -> None:
+    (place.folder / "samples").mkdir()
+    for index in range(8):
+        np.save(place.folder / "samples" / f"{index}.npy", noise(index) * 4)
+    source = image_of(place.folder / "model.onnx")
+    report = place.build(source=str(source), precision="int8", calibration={"images": "samples"})
+    assert report["error"] is None
+    assert report["precision_proof"]["layers"] == {"int8": 2}
+    assert any("'large' reaches" in layer["reason"] for layer in report["precision_proof"]["kept"])
+    (output,) = report["verification"]["outputs"]
+    assert output["dtype"] == "uint8"
+    assert output["problems"] == []
+    assert output["argmax"] < 0.97
+    assert 0 < output["max_of_range"] < 0.1
+
+
+def test_what_harms_labels_is_found_in_the_scores_behind_them(tmp_path: Path) -> None:
+    source = onnx.load(str(uneven(tmp_path / "scores.onnx")))
+    source.graph.node.append(helper.make_node("ArgMax", [source.graph.output[0].name], ["label"], name="max", axis=1))
+    source.graph.output[0].CopyFrom(helper.make_tensor_value_info("label", TensorProto.INT64, None))
+    onnx.save(source, str(tmp_path / "labels.onnx"))
+    found = scaled(tmp_path, tmp_path / "labels.onnx", [noise(index) for index in range(8)])
+    assert found.unusable.keys() == {"spread"}
+    assert "by about 0.0%" not in found.unusable["spread"]
 
 
 def test_a_cache_that_was_made_from_samples_is_not_foreign_when_it_is_read_again(tmp_path: Path) -> None:

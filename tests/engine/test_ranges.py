@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import yaml
+from onnx import TensorProto, helper
 
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import VerifyConfig
@@ -93,6 +94,34 @@ def test_a_log_mel_front_end_stays_in_fp32_from_its_powers_on(tmp_path: Path, lo
     assert "head" not in findings.keep
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
     assert verified(source, verify, Findings({}, "nothing kept"), tmp_path)["verdict"] == "failed"
+
+
+def test_scores_that_are_joined_with_boxes_count_over_their_own_range(tmp_path: Path) -> None:
+    weights = {
+        "w": np.random.default_rng(0).standard_normal((6, 3, 1, 1)).astype(np.float32),
+        "large": np.float32(3000),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["made"], name="conv"),
+        helper.make_node("Split", ["made", "parts"], ["where", "what"], name="split", axis=1),
+        helper.make_node("Mul", ["where", "pixels"], ["boxes"], name="boxes"),
+        helper.make_node("Add", ["what", "large"], ["far"], name="add"),
+        helper.make_node("Relu", ["far"], ["positive"], name="relu"),
+        helper.make_node("Sub", ["positive", "large"], ["logits"], name="cancels"),
+        helper.make_node("Sigmoid", ["logits"], ["scores"], name="scores"),
+        helper.make_node("Concat", ["boxes", "scores"], ["joined"], name="join", axis=1),
+        helper.make_node("Reshape", ["joined", "flat"], ["y"], name="reshape"),
+    ]
+    more = {"parts": np.array([4, 2]), "pixels": np.float32(640), "flat": np.array([1, 6, -1])}
+    ends = [("x", TensorProto.FLOAT, (1, 3, 8, 8))], [("y", TensorProto.FLOAT, (1, 6, 64))]
+    source = networks.save(tmp_path / "net.onnx", nodes, *ends, {**weights, **more})
+    findings = found(source, VerifyConfig())
+    assert findings is not None
+    assert "cancels" in findings.keep
+    assert verified(source, VerifyConfig(), findings, tmp_path)["verdict"] == "passed"
+    unkept = verified(source, VerifyConfig(), Findings({}, "nothing kept"), tmp_path)
+    assert unkept["verdict"] == "failed"
+    assert unkept["outputs"][0]["cosine"] > 0.9999
 
 
 def test_what_overflows_within_a_loop_stays_in_fp32_with_the_whole_loop(tmp_path: Path) -> None:

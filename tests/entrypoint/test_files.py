@@ -40,6 +40,18 @@ HOLD = """
         time.sleep(60)
 """
 
+SHARE = """
+    import os, signal, sys
+    from prepare_models_entrypoint.contract.shared_files import share_file
+    left = [int(sys.argv[3])]
+    def hook(event, arguments):
+        left[0] -= event == "os.rename"
+        if event == "os.rename" and left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    share_file(sys.argv[1], sys.argv[2], link=True)
+"""
+
 
 @pytest.fixture
 def no_umask() -> Iterator[None]:
@@ -62,6 +74,18 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path, mome
     assert len(set(content)) == 1
     write_atomic(target, b"next")
     assert list(tmp_path.iterdir()) == [target], "the next writer removes what the dead one left"
+
+
+@pytest.mark.parametrize("rename", [1, 2])
+def test_what_a_killed_process_left_of_a_linked_file_is_a_leftover_of_that_file(tmp_path: Path, rename: int) -> None:
+    source, target = tmp_path / "source", tmp_path / "net.onnx"
+    source.write_bytes(b"net")
+    sharing = start(SHARE, source, target, rename)
+    sharing.communicate()
+    assert sharing.returncode < 0
+    assert list(tmp_path.iterdir()) != [source]
+    remove_partials(tmp_path, of=target.name)
+    assert (list(tmp_path.iterdir()), source.read_bytes()) == ([source], b"net")
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

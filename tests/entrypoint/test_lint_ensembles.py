@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Mapping, Sequence
 
@@ -77,3 +78,42 @@ BROKEN_ENSEMBLES: Sequence[Mapping[str, str]] = (
 def test_the_tensors_of_an_ensemble_are_followed(repository: Repository, changes: Mapping[str, str]) -> None:
     with_others(repository, ensemble(**changes))
     assert repository.codes("triton", name="all") == ["triton-ensemble"]
+
+
+def flow(outputs: str, *steps: str) -> str:
+    """Return an ensemble that takes ``in``. ``outputs``: their names. ``steps``: such as ``decode:in>a``."""
+    text = 'platform: "ensemble" max_batch_size: 4 input { name: "in" data_type: TYPE_UINT8 dims: [-1] }\n'
+    for name in outputs.split():
+        text += f'output {{ name: "{name}" data_type: TYPE_FP32 dims: [3, 8, 8] }}\n'
+    text += "ensemble_scheduling {\n"
+    for step in steps:
+        model, given, made = re.split("[:>]", step)
+        inputs = zip(("in", "in2"), given.split("+"))
+        pairs = " ".join(f'input_map {{ key: "{key}" value: "{value}" }}' for key, value in inputs)
+        text += f'step {{ model_name: "{model}" model_version: -1 {pairs}'
+        text += f' output_map {{ key: "out" value: "{made}" }} }}\n'
+    return text + "}\n"
+
+
+def test_ensembles_run_neither_themselves_nor_on_answers_of_different_decoupled_models(repository: Repository) -> None:
+    join = DECODE.replace("output", 'input { name: "in2" data_type: TYPE_FP32 dims: [3, 8, 8] } output')
+    join = join.replace("TYPE_UINT8 dims: [-1]", "TYPE_FP32 dims: [3, 8, 8]")
+    many = DECODE + "model_transaction_policy { decoupled: true }"
+    for name, text in (("decode", DECODE), ("many", many), ("join", join)):
+        repository.model(name=name, plans=(), files={"config.pbtxt": text, "1/model.py": ""})
+    flows = {
+        "left": (flow("out", "right:in>out"), "one of its steps runs this ensemble again"),
+        "right": (flow("out", "left:in>out"), "one of its steps runs this ensemble again"),
+        "one": (flow("out", "many:in>a", "join:a+a>out"), ""),
+        "nested": (flow("out", "many:in>out"), ""),
+        "two": (flow("out", "nested:in>a", "many:in>b", "join:a+b>out"), "'join' takes tensors from different"),
+        "mixed": (flow("out", "decode:in>a", "many:in>b", "join:a+b>out"), "'join' takes tensors from different"),
+        "results": (flow("a b", "decode:in>a", "many:in>b"), "its outputs come from different"),
+    }
+    for name, (text, _) in flows.items():
+        repository.model(name=name, plans=("1/.keep",), files={"config.pbtxt": text})
+    found = {model["name"]: model["warnings"] for model in of_directory(repository.root, ("triton",))["models"]}
+    for name, (_, message) in flows.items():
+        told = [finding["message"] for finding in found[name]]
+        assert len(told) == bool(message), (name, told)
+        assert not message or told[0].startswith(message), name

@@ -45,6 +45,17 @@ RESIZE_TEXT = (
     '{ name: "size" data_type: TYPE_INT64 dims: [2] is_shape_tensor: true } ]\n'
     'output { name: "output0" data_type: TYPE_FP32 dims: [1, 3, -1, -1] }'
 )
+BATCHED: List[Binding] = [  # the first number of ``size`` is the batch
+    tensor("images", "input", (-1, 3, 8, 8), "float32", ((1, 3, 8, 8), (4, 3, 8, 8))),
+    {
+        **tensor("size", "input", (3,), "int64"),
+        "profiles": [
+            {"min": [3], "opt": [3], "max": [3], "values": {"min": [1, 1, 1], "opt": [2, 8, 8], "max": [4, 16, 16]}}
+        ],
+    },
+    tensor("output0", "output", (-1, 3, -1, -1)),
+]
+BATCHED_TEXT = "max_batch_size: 4\n" + RESIZE_TEXT.replace("[1, 3,", "[3,")
 WARM = """max_batch_size: 4 model_warmup { name: "w" batch_size: 2 inputs { key: "images" value {
 data_type: TYPE_FP32 dims: [3, 8, 8] zero_data: true } } }
 """
@@ -56,6 +67,8 @@ GOOD: Dict[str, Tuple[Sequence[Binding], str]] = {
     "an output that is scattered": (RAGGED, SCATTERED),
     "a shape tensor": (RESIZE, RESIZE_TEXT),
     "a shape tensor that is not marked": (RESIZE, RESIZE_TEXT.replace("is_shape_tensor: true", "")),
+    "a shape tensor of a batch": (BATCHED, BATCHED_TEXT),
+    "a shape tensor of a batch that is not marked": (BATCHED, BATCHED_TEXT.replace("is_shape_tensor: true", "")),
     "a warm-up of a batch": (FOUR, WARM + io()),
     "a warm-up that is switched off": (FOUR, WARM.replace("batch_size: 2", "").replace("3, 8, 8", "-1") + io()),
     "CUDA graphs": (FOUR, GRAPHS + io()),
@@ -149,9 +162,9 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
     ),
     "one GPU as several": (
         FOUR,
-        'max_batch_size: 4 instance_group { kind: KIND_MODEL } parameters { key: "enable_multi_device" value {'
+        'max_batch_size: 4 parameters { key: "enable_multi_device" value {'
         ' string_value: "true" } } parameters { key: "multi_device_gpus" value { string_value: "0" } }\n' + io(),
-        "triton-instance",
+        "triton-config",
     ),
     "a warm-up of any size": (FOUR, WARM.replace("[3, 8, 8]", "[3, -1, 8]") + io(), "triton-warmup"),
     "a warm-up without data": (FOUR, WARM.replace("zero_data: true", "") + io(), "triton-warmup"),
@@ -176,6 +189,26 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
         + CONTROL.replace(
             "dims: [7] }", 'dims: [7] initial_state { name: "z" data_type: TYPE_FP32 dims: [6] zero_data: true } }'
         ),
+        "triton-sequence",
+    ),
+    "a shape tensor with the size of the batch": (
+        BATCHED,
+        BATCHED_TEXT.replace("dims: [2]", "dims: [3]"),
+        "triton-dims",
+    ),
+    "a state that begins twice": (
+        SEQUENCE,
+        SEQUENCED
+        + CONTROL.replace(
+            "dims: [7] }",
+            'dims: [7] initial_state { name: "z" data_type: TYPE_FP32 dims: [7] zero_data: true }'
+            ' initial_state { name: "y" data_type: TYPE_FP32 dims: [7] zero_data: true } }',
+        ),
+        "triton-sequence",
+    ),
+    "a strategy of batching beside sequences": (
+        SEQUENCE,
+        SEQUENCED + CONTROL + 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value: { string_value: "b.so" } }',
         "triton-sequence",
     ),
     "a state that begins from a file that is not there": (

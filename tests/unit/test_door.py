@@ -137,6 +137,9 @@ def test_a_full_disk_under_the_output_is_no_bug() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr.startswith("error [disk-full] prepare-models: no room left to write the output")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=full, text=True, check=False)
+    assert done.returncode == 3
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])

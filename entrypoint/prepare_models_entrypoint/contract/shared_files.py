@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .files import PathLike, partial_file, sync
+from .files import PARTIAL, PathLike, partial_file, sync
 
 _FICLONE = 0x40049409
 _PIECE = 1 << 20
@@ -43,7 +43,7 @@ def _cloned(source: int, target: int) -> bool:
 
 def _linked(source: str, partial: Path) -> bool:
     """Replace an empty file with a hard link, and return whether the file system could do so."""
-    link = partial.with_name(f".link{partial.name}")
+    link = partial.with_suffix(f".link{PARTIAL}")
     try:
         os.link(source, str(link))
     except OSError:  # another file system, or one without links

@@ -36,7 +36,10 @@ class SampleConfig(Record):
         Number(), "factor for pixel values from 0 to 255; 1/255 unless set", default=PIXEL_SCALE, group="preprocess"
     )
     mean: Tuple[float, ...] = setting(_NUMBERS, "subtracted, for each channel", default=(), group="preprocess")
-    std: Tuple[float, ...] = setting(_NUMBERS, "divides, for each channel", default=(), group="preprocess")
+    std: Tuple[float, ...] = setting(
+        ListOf(Number("a number above 0", above=0), "a list of numbers above 0"), "divides, for each channel",
+        default=(), group="preprocess",
+    )  # fmt: skip
     colour: str = setting(OneOf("rgb", "bgr", "gray"), "order of the channels", default="rgb", group="preprocess")
     layout: str = setting(OneOf("nchw", "nhwc"), "order of the axes", default="nchw", group="preprocess")
     limit: int = setting(

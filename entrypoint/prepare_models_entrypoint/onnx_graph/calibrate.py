@@ -19,7 +19,7 @@ from ..errors import ConvertError
 from ..inspect.onnx_model import bindings
 from ..verify import runners
 from ..verify.judging import judge
-from . import affine, calibration_cache, graph, harm, sample_files, weight_chains
+from . import affine, calibration_cache, graph, harm, meaning, sample_files, weight_chains, weights
 from .calibration_cache import CalibrationCache
 from .histogram import Range, amax
 from .lockstep import Observed
@@ -80,11 +80,14 @@ def _searched(
     measured: "_Measured", scales: Mapping[str, harm.Scales], job: ModelJob, progress: harm.Progress
 ) -> harm.Harm:
     config = job.judged or VerifyConfig()
-    judges = judge(config, "int8", near=_NEAR), judge(config, "int8")
+    samples = measured.samples()
+    meant = meaning.of(measured.model, samples.search[0])
+    judges = judge(config, "int8", near=_NEAR, meaning=meant), judge(config, "int8", meaning=meant)
     tolerable = math.inf if config.thresholds or config.outputs else harm.TOLERABLE
     return harm.search(
-        measured.model, scales, measured.samples(), lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
+        measured.model, scales, samples, lambda pairs, unseen: not judges[unseen](pairs).doubtful, progress,
         keep=graph.asked_in_fp32(measured.model, job.kept_patterns).keys(), tolerable=tolerable,
+        amounts=meant.quantities,
     )  # fmt: skip
 
 
@@ -131,7 +134,7 @@ def _is_writable(name: str) -> bool:
 class _Measured(Observed):
     """Ranges of a model's float tensors.
 
-    values: how many values a run computes. shapes: of each tensor in a run.
+    values: how many values a run computes and reads from weights. shapes: of each tensor in a run.
     """
 
     def __init__(self, model: ModelProto, methods: Sequence[str]) -> None:
@@ -144,10 +147,10 @@ class _Measured(Observed):
 
     def measure(self, feeds: Iterator[Feed], done: Callable[[int], None], files: int) -> None:
         """Run the samples, ``files`` in total, and keep some spread over all of them."""
-        count = 0
+        count, stored = 0, float(sum(map(weights.size, self.model.graph.initializer)))
         for feed in feeds:
             done(count)
-            self.values = 0.0
+            self.values = stored
             self.run(feed)
             wanted = max(_FEWEST_JUDGED, min(_MOST_JUDGED, int(_JUDGED_VALUES / max(1.0, self.values))))
             if count * wanted >= len(self._picked) * files:

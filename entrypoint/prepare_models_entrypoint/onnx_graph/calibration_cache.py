@@ -186,7 +186,9 @@ def check(found: Calibration, *, allow_fallback: bool, kept: Mapping[str, str] =
             "precision-not-delivered",
             "int8 was requested, and the model has no layer that can run in int8 (convolutions and matrix products "
             f"with constant weights, poolings){f'; these stay in fp32: {staying}' if kept else ''}",
-            hint="use precision: fp16 for this model",
+            hint="use builder: {int8_remainder: fp32} if fp16 does not hold their values, or keep less in fp32"
+            if kept
+            else "use precision: fp16 for this model",
         )
     unusable = found["unusable"]
     names = [f"{name} ({unusable[name]})" if name in unusable else name for name in found["missing"][:5]]

@@ -80,7 +80,7 @@ class Harm:
 
 def search(
     model: ModelProto, scales: Mapping[str, Scales], samples: Samples, is_right: IsRight, progress: Progress, *,
-    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE,
+    keep: AbstractSet[str] = frozenset(), tolerable: float = TOLERABLE, amounts: AbstractSet[str] = frozenset(),
 ) -> Harm:  # fmt: skip
     """Return which scales are best, and what must not become int8.
 
@@ -92,12 +92,15 @@ def search(
         progress: called with the runs done, and about how many there are at most.
         keep: names of nodes that don't become int8 in any case.
         tolerable: the root of the mean squared error that an output may have, over its deviation.
+        amounts: outputs of whole numbers that are no labels.
     """
     feeds, candidates = len(samples.search) + len(samples.judged), len(next(iter(scales.values())).seen)
     most = min(_MOST_VALUES / max(1.0, samples.values), feeds * (_EVALUATIONS + 6 * candidates))
     runs = _Runs(int(most), progress)
     makers = states.makers(model, samples.search[0])
-    variants = {method: _Variants(model, found, keep, makers, runs) for method, found in scales.items()}
+    variants = {
+        method: _Variants(model, found, keep, makers, runs, amounts=amounts) for method, found in scales.items()
+    }
     method, alone = _Search(variants, samples, is_right, tolerable, runs).run()
     moving = {name: f"alone in int8 it moves an output by about {by:.1%}" for name, by in alone.items()}
     return Harm(method, {**moving, **variants[method].fixed}, variants[method].readers)
@@ -138,7 +141,7 @@ class _Search:
             _Stage(samples.search, settling, unseen=False), _Stage(samples.judged, judging, unseen=False),
             _Stage(*both, unseen=True),
         )  # fmt: skip
-        self._moved = _Deviations(both[1]).moved
+        self._moved = _Deviations(both[1], self._chosen.labels).moved
         self._known: Dict[Tuple[FrozenSet[str], int], bool] = {}
 
     def run(self) -> Tuple[str, Dict[str, float]]:
@@ -223,8 +226,9 @@ class _Deviations:
     Per sample, a small error would look large on samples where an output is nearly constant.
     """
 
-    def __init__(self, right: Sequence[Values]) -> None:
-        self._of = {name: _deviation([values[name] for values in right]) for name in right[0]}
+    def __init__(self, right: Sequence[Values], labels: AbstractSet[str]) -> None:
+        names = [name for name, value in right[0].items() if isinstance(value, np.ndarray) and name not in labels]
+        self._of = {name: _deviation([values[name] for values in right]) for name in names}
 
     def moved(self, sources: Sequence[Values], others: Sequence[Values]) -> float:
         """Return the root of the mean squared difference over an output's deviation, the maximum over all outputs."""
@@ -236,13 +240,12 @@ class _Deviations:
 
 def _deviation(values: Sequence[Any]) -> float:
     """Return the standard deviation of all finite values; their magnitude if they are equal, 1 if they are 0."""
-    floats = [value[np.isfinite(value)] for value in values if _is_float(value)]
-    joined = np.concatenate([*floats, np.zeros(0)]).astype(np.float64)
+    joined = np.concatenate([np.zeros(0), *(value[np.isfinite(value)] for value in values)])
     return (float(joined.std()) or float(np.abs(joined).max()) or 1.0) if joined.size else 1.0
 
 
 def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
-    pairs = [(a, b) for a, b in zip(sources, others) if _is_float(a)]
+    pairs = [(a, b) for a, b in zip(sources, others) if a.size]
     if any(a.shape != b.shape for a, b in pairs):
         return math.inf
     if not pairs:
@@ -252,25 +255,25 @@ def _distance(sources: Sequence[Any], others: Sequence[Any]) -> float:
     return float(np.sqrt((apart**2).mean()))
 
 
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and bool(value.size)
-
-
 class _Variants:
     """A model with some of its activations in int8.
 
     readers: those that can be, in the order of their layers, with the nodes that read them. fixed: those of them that
-    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes.
+    states depend on, with the reason. names: the others. exceeded: those whose range one sample makes. labels: outputs
+    whose values are no amounts.
     """
 
     def __init__(
-        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs
-    ) -> None:
+        self, model: ModelProto, scales: Scales, keep: AbstractSet[str], makers: Mapping[str, str], runs: _Runs, *,
+        amounts: AbstractSet[str],
+    ) -> None:  # fmt: skip
         self._model, self._keep, self._runs = model, keep, runs
         self._scales = scales.seen, {name: min(scale, scales.without[name]) for name, scale in scales.seen.items()}
         self.outputs = [value.name for value in model.graph.output]
         self._all, self._looked_at = frozenset(graph.tensor_names(model)), saturation.before(model)
-        self._layers = list(layers.of(types.of(model), keep).values())
+        scope = types.of(model)
+        self.labels = {name for name in self.outputs if scope.get(name) not in types.FLOATS} - amounts
+        self._layers = list(layers.of(scope, keep).values())
         self.readers: Dict[str, List[str]] = {}
         for layer in self._layers:
             for name in layer.activations():

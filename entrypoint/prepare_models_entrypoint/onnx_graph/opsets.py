@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
@@ -15,8 +15,8 @@ from .graph import nodes
 from .prepare import prepare
 
 _OF_BF16 = 13
-_OF_COORDINATES = 11  # of Resize: before, its coordinates were those of Upsample
-_OF_LAST_AXIS = 13  # before, Hardmax flattened what follows its axis
+_OPSET_OF_COORDINATES = 11  # of Resize; it had those of Upsample before
+_OPSET_OF_LAST_AXIS = 13  # until then Hardmax flattened what follows its axis, which ONNX's converter forgets
 
 
 def for_bf16(model: ModelProto) -> ModelProto:
@@ -39,38 +39,39 @@ def lift(model: ModelProto, wanted: int, *, needed_by: str = "") -> ModelProto:
     found = schemas.opsets(model)[""]
     if found >= wanted:
         return model
-    lifted, why = _converted(model, wanted)
-    if lifted is model and needed_by:
+    lifted, why = _converted(model, found, wanted)
+    if lifted is None and needed_by:
         raise ConvertError(
             "precision-unavailable",
             f"{needed_by} needs opset {wanted}; this model has {found} and can't be upgraded: {why}",
             hint=f"export the model with opset {wanted} or later",
         )
-    return model if lifted is model else prepare(lifted)
-
-
-def _converted(model: ModelProto, wanted: int) -> Tuple[ModelProto, str]:
-    """Return the converted model, or the model itself and why it can't be converted."""
-    found = schemas.opsets(model)[""]
-    if found < _OF_LAST_AXIS <= wanted and any(node.op_type == "Hardmax" for node in nodes(model)):
-        return model, "Hardmax has another meaning there, which ONNX's converter forgets"
-    old = _resized(model) if found < _OF_COORDINATES <= wanted else {}
+    if lifted is None:
+        return model
     # Old versions of the converter lose references to external data.
     referring = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location}
+    for tensor in lifted.graph.initializer:
+        if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
+            tensor.CopyFrom(referring[tensor.name])
+    return prepare(lifted)
+
+
+def _converted(model: ModelProto, found: int, wanted: int) -> Tuple[Optional[ModelProto], str]:
+    """Return the model as ONNX's converter makes it, or None and the reason."""
+    if found < _OPSET_OF_LAST_AXIS <= wanted and any(node.op_type == "Hardmax" for node in nodes(model)):
+        return None, "Hardmax has another meaning there"
+    resized = _resized(model) if found < _OPSET_OF_COORDINATES <= wanted else {}
     try:
         with third_party():
             lifted = version_converter.convert_version(model, wanted)
     except ThirdPartyError as error:
-        return model, str(error)
+        return None, str(error)
     if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
-        return model, "ONNX's converter changes its inputs"
-    for tensor in lifted.graph.initializer:
-        if tensor.name in referring and tensor.data_location != TensorProto.EXTERNAL:
-            tensor.CopyFrom(referring[tensor.name])
+        return None, "ONNX's converter changes its inputs"
     for node in nodes(lifted):
-        if node.op_type == "Resize" and node.output[0] in old:  # the converter leaves out what was implied
+        if node.op_type == "Resize" and node.output[0] in resized:  # the converter leaves out what was implied
             node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-            node.attribute.append(helper.make_attribute("nearest_mode", old[node.output[0]]))
+            node.attribute.append(helper.make_attribute("nearest_mode", resized[node.output[0]]))
     return lifted, ""
 
 

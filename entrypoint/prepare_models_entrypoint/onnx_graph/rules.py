@@ -126,8 +126,11 @@ def _of_attributes(node: NodeProto) -> Iterator[str]:
 
 def _of_tensors(model: ModelProto) -> Iterator[str]:
     for graph in graphs(model.graph):
+        known: Dict[str, TensorProto] = {}
         for tensor in graph.initializer:
             what = f"constant {tensor.name!r}"
+            if known.setdefault(tensor.name, tensor) != tensor:
+                yield f"{what} is there twice, with different values"
             if tensor.data_type not in TensorProto.DataType.values():
                 yield f"{what} has the element type {tensor.data_type}, which ONNX does not define"
             elif sum(bool(getattr(tensor, name)) for name in _VALUES) > 1:

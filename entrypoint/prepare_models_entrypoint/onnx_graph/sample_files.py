@@ -14,6 +14,7 @@ from ..errors import ConvertError, missing
 
 Feed = Dict[str, Any]
 
+_FEWEST_LEVELS = 16  # that pixels may become; with fewer, little is left of an image
 # What numpy raises for a damaged file.
 BROKEN = (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -144,8 +145,11 @@ def _typed(array: Any, path: Path, to: Input) -> Any:
     dtype = np.dtype(to.dtype)
     if array.dtype.kind not in "fiub":
         raise unusable(path, f"holds {array.dtype}, input {to.name!r} takes {dtype}", "save numbers")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise unusable(path, "has values that are not finite", "remove this sample")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            held = array.astype(dtype) if dtype.kind == "f" else array
+        if not np.isfinite(held).all():
+            raise unusable(path, f"has values that are not finite in {held.dtype}", "remove this sample")
     if dtype.kind in "iu" and array.size:
         limits = np.iinfo(dtype)
         fits = limits.min <= array.min() and array.max() <= limits.max and (np.rint(array) == array).all()
@@ -163,9 +167,8 @@ def _image(path: Path, config: SampleConfig, to: Input) -> Any:
     pixels = _opened(path, lambda image: np.asarray(image.convert(mode).resize((width, height))))
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     pixels = pixels[:, :, ::-1] if config.colour == "bgr" else pixels
-    as_it_is = (config.scale, config.mean, config.std) == (PIXEL_SCALE, (), ())
     if np.dtype(to.dtype).kind in "iu":
-        values = pixels if as_it_is else np.rint(_scaled(pixels, config))
+        values = pixels if _is_plain(config) else np.rint(_scaled(pixels, config))
     else:
         values = _scaled(pixels, config)
     return (values.transpose(2, 0, 1) if config.layout == "nchw" else values)[None]
@@ -190,7 +193,28 @@ def _size(path: Path, config: SampleConfig, to: Input) -> Tuple[int, int]:
         raise unusable(
             path, f"gives {channels} channels in layout {config.layout}, input {to.name!r} is fed as {shape}", hint
         )
+    _check_preprocess(config, channels, to)
     return (to.shape[2], to.shape[3]) if config.layout == "nchw" else (to.shape[1], to.shape[2])
+
+
+def _check_preprocess(config: SampleConfig, channels: int, to: Input) -> None:
+    """Refuse settings of ``preprocess`` that don't fit an image's channels, or that leave nothing of its pixels."""
+    for name in ("mean", "std"):
+        count = len(getattr(config, name))
+        if count not in (0, 1, channels):
+            why = f"preprocess: {name} has {count} numbers, and images have {channels} channels"
+            raise ConvertError("calibration-samples-unusable", why, hint="give one number, or one for each channel")
+    span = 255 * abs(config.scale) / max(config.std or (1.0,))
+    is_whole = np.dtype(to.dtype).kind in "iu" and not _is_plain(config)
+    if span < (_FEWEST_LEVELS if is_whole else np.finfo(np.float32).tiny):
+        kind = f"{np.dtype(to.dtype)}, which have only whole numbers" if is_whole else str(np.dtype(to.dtype))
+        why = f"preprocess: makes a range of {span:g} of pixels, for values of {to.name!r} in {kind}"
+        raise ConvertError("calibration-samples-unusable", why, hint="leave preprocess: scale, mean and std out")
+
+
+def _is_plain(config: SampleConfig) -> bool:
+    """Return whether nothing is set that changes the values of pixels."""
+    return (config.scale, config.mean, config.std) == (PIXEL_SCALE, (), ())
 
 
 def _opened(path: Path, use: Any) -> Any:

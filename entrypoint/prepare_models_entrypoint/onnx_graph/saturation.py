@@ -1,4 +1,4 @@
-"""Tensors behind outputs that saturate: scores near 0 and 1 hide errors that these tensors show."""
+"""Tensors behind outputs that hide errors: scores near 0 and 1, and labels."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Dict, Set
 from onnx import ModelProto, TensorProto
 
 from . import types
-from .operators import MOVES
+from .operators import COMPARISONS, MOVES, named
 
-_SATURATE = ("HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax", "Tanh")
+_HIDE = COMPARISONS | named("ArgMax ArgMin HardSigmoid LogSoftmax Sigmoid Softmax Tanh")
 
 
 def before(model: ModelProto) -> Set[str]:
-    """Return the float32 inputs of saturating nodes whose results become outputs, at most moved or joined."""
+    """Return the float32 tensors from which scores and labels are made that become outputs, at most moved or joined."""
     scope = types.of(model)
     makers = {name: node for node in model.graph.node for name in node.output}
     outputs = [value.name for value in model.graph.output]
@@ -23,9 +23,9 @@ def before(model: ModelProto) -> Set[str]:
         node = makers.get(pending.pop())
         if node is None:
             continue
-        if node.op_type in _SATURATE:
+        if node.op_type in _HIDE:
             found.add(node.input[0])
-        elif node.op_type in MOVES:
+        elif node.op_type in MOVES or node.op_type == "Cast":
             fresh: Dict[str, None] = dict.fromkeys(name for name in node.input if name not in seen)
             pending += fresh
             seen.update(fresh)

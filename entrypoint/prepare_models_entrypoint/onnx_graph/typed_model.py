@@ -266,10 +266,16 @@ class _Rewriter:
         return model
 
     def _out_of_int8(self, model: ModelProto) -> Dict[str, str]:
-        """Return the nodes that int8 would harm more than fp16 does, with the reasons."""
+        """Return the nodes that int8 would harm more than fp16 does, with the reasons.
+
+        Where scales were made from samples, int8 itself was tried on them: then what fp16 can't hold is no reason.
+        """
+        asked = graph.asked_in_fp32(model, self.job.kept_patterns)
+        if self.job.calibration is not None:
+            return {**self.added, **asked}
         measured = self.typed.findings.keep if self.typed.findings is not None else {}
         valued = {node.name: node.reason for node in self.typed.kept if not node.harmless}
-        return {**self.added, **measured, **valued, **graph.asked_in_fp32(model, self.job.kept_patterns)}
+        return {**self.added, **measured, **valued, **asked}
 
     def _narrowed(self, model: ModelProto, target: str) -> ModelProto:
         """Return the model in fp16 or bf16, and record what has to stay in fp32."""

@@ -10,6 +10,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from . import schemas, weights
 from .walk import bodies
 
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
 # Operators with an attribute for an output type that no input determines; 0 means the first input's type.
 BY_ATTRIBUTE: Mapping[str, "tuple[str, int]"] = {
     "Cast": ("to", TensorProto.UNDEFINED),

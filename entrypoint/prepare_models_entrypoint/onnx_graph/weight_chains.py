@@ -1,8 +1,8 @@
-"""Weights that reach their layer through nodes that only move them: these nodes are computed once and removed."""
+"""Weights that reach their layer through nodes that read only constants: these are computed once and removed."""
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from typing import Dict, Optional
 
 from onnx import ModelProto, NodeProto
 
@@ -10,13 +10,16 @@ from . import schemas, types, weights
 from .constants import evaluated
 from .layers import MATRIX
 from .names import Names
+from .operators import ARITHMETIC, named
 from .prepare import drop_unread
 from .types import Scope
 from .walk import graphs, readers
 
-# Operators that don't increase the number of values.
-_MOVES = frozenset(["Cast", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"])
-_LONGEST = 16
+_FOLDED = ARITHMETIC | named(
+    "Cast Concat Exp Flatten Identity Reciprocal ReduceL2 ReduceMean ReduceSum Reshape Slice Split Sqrt Squeeze "
+    "Transpose Unsqueeze"
+)
+_MOST = 32  # nodes
 
 
 def fold(model: ModelProto) -> int:
@@ -52,37 +55,37 @@ class _Folder:
 
     def _folded(self, name: str, scope: Scope, producers: Dict[str, NodeProto]) -> Optional[str]:
         """Return the name of a new weight with the constant value of this tensor; None if it depends on an input."""
-        chain: List[NodeProto] = []
-        asked = name
-        while scope.constant(name) is None:
-            node = producers.get(name)
-            if node is None or node.op_type not in _MOVES or node.domain not in schemas.STANDARD:
+        before: Dict[str, NodeProto] = {}
+        pending = [name] if scope.constant(name) is None else []
+        while pending:
+            node = producers.get(pending.pop())
+            if node is None or node.op_type not in _FOLDED or node.domain not in schemas.STANDARD:
                 return None
-            if len(chain) == _LONGEST or any(each and scope.constant(each) is None for each in node.input[1:]):
+            before[node.name] = node
+            if len(before) > _MOST:
                 return None
-            chain.append(node)
-            name = node.input[0]
-        if not chain:
+            pending += [each for each in node.input if each and scope.constant(each) is None]
+        if not before:
             return None
-        stored = {each: scope.constant(each) for node in chain for each in node.input}
+        stored = {each: scope.constant(each) for node in before.values() for each in node.input}
         feeds = {each: weights.array(tensor) for each, tensor in stored.items() if tensor is not None}
-        values = evaluated(chain[::-1], feeds, asked, self.model)
+        values = evaluated([node for node in scope.graph.node if node.name in before], feeds, name, self.model)
         made = scope.graph.initializer.add()
-        weights.fill(made, values, self.names.fresh(f"{asked}_folded"))
+        weights.fill(made, values, self.names.fresh(f"{name}_folded"))
         self.count += 1
         folded: str = made.name
         return folded
 
 
 def _drop_idle(model: ModelProto) -> None:
-    """Remove nodes that moved weights and are no longer read."""
+    """Remove nodes that made weights and are no longer read."""
     while True:
         read = readers(model)
         idle = [
             (graph, node)
             for graph in graphs(model.graph)
             for node in graph.node
-            if node.op_type in _MOVES and not any(map(read.get, node.output))
+            if node.op_type in _FOLDED and not any(map(read.get, node.output))
         ]
         if not idle:
             return

@@ -16,7 +16,7 @@ from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
 from ..errors import StageError
-from ..onnx_graph import affine, graph, rounding
+from ..onnx_graph import affine, graph, meaning, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import for_bf16
@@ -133,8 +133,9 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
     described, source = known
     keep = graph.asked_in_fp32(source.model, job.kept_patterns)
     grow = given.asked or given.real or bool(job.keep_auto)
+    judged = judge(given.config, target, meaning=meaning.of(source.model, source.feeds[0]))
     try:
-        found = ranges.measure(source, target, judge(given.config, target), keep=keep, grow=grow)
+        found = ranges.measure(source, target, judged, keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None
     added = {name: why for name, why in found.keep.items() if name not in keep}

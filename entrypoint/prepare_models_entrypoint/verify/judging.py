@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Protocol, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from ..contract.verification import Thresholds, VerifyConfig
 from .metrics import OutputMetrics
+
+if TYPE_CHECKING:
+    from ..onnx_graph.meaning import Meaning
 
 NEAR = 0.75  # of the limit: other inputs have larger errors than the samples
 CALM = 0.2  # of the limit: other inputs hardly have five times the error
@@ -39,17 +42,17 @@ class Judgement:
     tolerable: float = math.inf
 
 
-def judge(config: VerifyConfig, precision: str, *, near: float = NEAR) -> Judge:
+def judge(config: VerifyConfig, precision: str, *, near: float = NEAR, meaning: Optional["Meaning"] = None) -> Judge:
     """Return the judge of a model's outputs in ``precision``, by the thresholds of ``config``.
 
-    ``near``: the share of the limit above which an output is doubtful.
+    ``near``: the share of the limit above which an output is doubtful. ``meaning``: of the outputs.
     """
 
     def judged(pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> Judgement:
         doubtful, problems, error, calm, tolerable = set(), {}, 0.0, True, math.inf
         for name in pairs[0][0]:
             limits = config.of_output(name, precision)
-            metrics = OutputMetrics(name, limits.argmax_axis)
+            metrics = OutputMetrics(name, limits.argmax_axis, meaning)
             for reference, candidate in pairs:
                 metrics.add(reference[name], candidate[name])
             for reference in among:

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from ..contract.comparison import OutputComparison
 from ..contract.verification import Thresholds
 
+if TYPE_CHECKING:
+    from ..onnx_graph.meaning import Meaning
+
 # Bounds of the histogram's bins: powers of ten of the absolute difference, four bins per decade.
 _LOWEST, _HIGHEST, _PER_DECADE = -8, 4, 4
 _POINTS = 64
 # Saturated outputs near 0 have hardly any range: their error counts as if they had this one.
 _SMALLEST_RANGE = 1e-3
+_SMALLEST_OF_PART = 0.25  # of values that are joined with others: scores of an image that shows nothing are near 0
 _NO_NUMBERS = "OSU"  # kinds of dtypes: maps, which classifiers make, and text
 
 
 class OutputMetrics:
-    """Compares one output, sample by sample; ``reference`` is right by definition."""
+    """Compares one output, sample by sample; ``reference`` is right by definition.
 
-    def __init__(self, name: str, axis: int) -> None:
+    Whole numbers that are quantities may be off by a little. Of values of several kinds, each has its own range.
+    """
+
+    def __init__(self, name: str, axis: int, meaning: Optional["Meaning"] = None) -> None:
         self.name, self.axis = name, axis
+        self._is_quantity = meaning is not None and name in meaning.quantities
+        self._kinds: Any = meaning.kinds.get(name) if meaning is not None else None
+        count = 0 if self._kinds is None else int(self._kinds.max()) + 1
+        self._parts = [OutputMetrics(name, axis) for _ in range(count)]
         self.dtype = ""
         self.elements = self.non_finite = 0
         self.max_abs = self.max_rel = self._sum_abs = 0.0
@@ -43,6 +54,8 @@ class OutputMetrics:
             return
         if first.dtype.kind in _NO_NUMBERS:
             return
+        for part, where in self._of_kinds(first):
+            part.add(first[where], second[where])
         self._agree(first, second)
         wide_first, wide_second = first.astype(np.float64).ravel(), second.astype(np.float64).ravel()
         finite = np.isfinite(wide_first) & np.isfinite(wide_second)
@@ -57,10 +70,17 @@ class OutputMetrics:
         first = np.asarray(reference)
         if first.dtype.kind in _NO_NUMBERS:
             return
+        for part, where in self._of_kinds(first):
+            part.among(first[where])
         finite = first[np.isfinite(first)] if first.dtype.kind == "f" else first
         self._single = self._single and first.size == 1
         if finite.size:
             self._low, self._high = min(self._low, float(finite.min())), max(self._high, float(finite.max()))
+
+    def _of_kinds(self, values: Any) -> "Iterator[Tuple[OutputMetrics, Any]]":
+        """Yield the metrics of each kind, and where its values are."""
+        for number, part in enumerate(self._parts if np.shape(self._kinds) == values.shape else ()):
+            yield part, self._kinds == number
 
     def _distances(self, first: Any, second: Any) -> None:
         if not first.size:
@@ -90,9 +110,16 @@ class OutputMetrics:
         self._agreeing, self._judged = self._agreeing + int(same.sum()), self._judged + same.size
 
     def of_range(self) -> Optional[float]:
-        """Return the largest difference over the reference's range; over its magnitude if an output is one number."""
+        """Return the largest difference over the reference's range; over its magnitude if an output is one number.
+
+        Of several kinds of values, the largest of all counts.
+        """
         if self._is_whole():
             return None
+        parts = (part.max_abs / max(part._high - part._low, _SMALLEST_OF_PART) for part in self._parts if part.elements)  # noqa: SLF001
+        return max((self._of_whole(), *parts))
+
+    def _of_whole(self) -> float:
         if self._low > self._high:
             return 0.0
         largest = max(abs(self._low), abs(self._high))
@@ -100,7 +127,7 @@ class OutputMetrics:
         return self.max_abs / max(spread, _SMALLEST_RANGE)
 
     def _is_whole(self) -> bool:
-        return self.dtype.startswith(("int", "uint", "bool"))
+        return not self._is_quantity and self.dtype.startswith(("int", "uint", "bool"))
 
     def result(self, limits: Thresholds, *, named: bool, asked: bool = True) -> OutputComparison:
         """Return the metrics, and the thresholds that they miss.

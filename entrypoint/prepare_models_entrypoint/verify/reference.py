@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..contract import external_data
 from ..contract.comparison import OutputComparison, ScaleFit
@@ -16,6 +16,9 @@ from ..contract.verification import VerifyConfig
 from ..onnx_graph.calibration_cache import CalibrationCache
 from . import needs, runners, samples
 from .metrics import OutputMetrics
+
+if TYPE_CHECKING:
+    from ..onnx_graph.meaning import Meaning
 
 _HELD_BYTES = 256 << 20  # bytes of outputs
 _SIZES = 64  # bytes: of a shape, axes or the factors of a Resize
@@ -90,7 +93,8 @@ class Reference:
         outputs = self._outputs
         needs.check_outputs(self.config, outputs)
         limits = {name: self.config.of_output(name, precision) for name in outputs}
-        metrics = {name: OutputMetrics(name, limits[name].argmax_axis) for name in outputs}
+        meaning = _meaning(self._graph, next(self.feeds()))
+        metrics = {name: OutputMetrics(name, limits[name].argmax_axis, meaning) for name in outputs}
         self.expect()
         with candidate as active:
             for feed, right in self._expected():
@@ -138,6 +142,15 @@ def _runnable(source: Path, work_dir: Path) -> Path:
     copy = work_dir / "runnable.onnx"
     model_file.save(prepare.prepare(model), copy)
     return copy
+
+
+def _meaning(graph: Path, feed: samples.Feed) -> Optional["Meaning"]:
+    """Return what the outputs mean, if onnx is installed to read the graph."""
+    if importlib.util.find_spec("onnx") is None:
+        return None
+    from ..onnx_graph import meaning, model_file, prepare
+
+    return meaning.of(prepare.prepare(model_file.load(graph)), feed)
 
 
 def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:

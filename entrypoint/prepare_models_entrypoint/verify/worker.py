@@ -214,7 +214,8 @@ class Comparison:
     def _latency(self, candidate: _Candidate, reference: Reference) -> Latency:
         from ..converters.engine_loading import memory_of
 
-        memory = memory_of(candidate.engine.engine) if candidate.engine else None
+        engine = candidate.engine.engine if candidate.engine else None
+        memory = memory_of(engine) if engine else None
         return runners.measure(candidate.runner, next(reference.feeds()), memory_bytes=memory)
 
 

@@ -15,7 +15,7 @@ from prepare_models_entrypoint.contract import schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.downloads import blob
 from prepare_models_entrypoint.contract.fetch import Pins
-from prepare_models_entrypoint.contract.files import read_small, sha256_file, sync, write_atomic
+from prepare_models_entrypoint.contract.files import read_small, remove_partials, sha256_file, sync, write_atomic
 from prepare_models_entrypoint.contract.report import Origin
 from prepare_models_entrypoint.contract.report import read as read_report
 from prepare_models_entrypoint.contract.shared_files import share_file
@@ -307,6 +307,7 @@ def _put(content: Path, place: Path, *, link: bool = True) -> None:
     if place.is_file() and sha256_file(place) == content.name:
         return
     place.parent.mkdir(parents=True, exist_ok=True)
+    remove_partials(place.parent, of=place.name)  # left by a killed run
     share_file(content, place, link=link)
 
 

@@ -142,7 +142,7 @@ def parse(data: bytes, name: str) -> Lock:
 
 def write(file: Path, lock: Lock) -> None:
     """Write a lock atomically. A link in its place, which may be planted, is replaced."""
-    with writing(file, "give write access to it"):
+    with writing(file, "give write access to its directory"):
         write_own(file, lock.to_json().encode("utf-8"))
 
 

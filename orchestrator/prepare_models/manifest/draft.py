@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,7 @@ def _placed(source: str, base: Path) -> str:
 
 def path_in(path: Path, base: Path) -> str:
     """Return a path relative to ``base`` if it is below it, else absolute."""
-    there = path.expanduser().absolute()
+    there = Path(os.path.expanduser(path)).absolute()  # which leaves unknown users as they are
     return str(there.relative_to(base)) if there.is_relative_to(base) else str(there)
 
 
@@ -186,7 +187,7 @@ class SingleModel(Value):
         if self.shapes:
             entry["inputs"] = {name: _plain(shape) for name, shape in self.shapes.items()}
         if self.images:
-            if not self.images.expanduser().is_dir():
+            if not os.path.isdir(os.path.expanduser(self.images)):
                 raise UsageError(
                     f"{self.images} is not a directory", hint="give one with typical samples: --images DIR"
                 )

@@ -82,8 +82,7 @@ def _weights(
     blob = downloads.blob(contents_dir() / "downloads", model) if isinstance(model, str) else None
     named = digests.locations(blob) if blob is not None and blob.is_file() else ()
     sources = [source for location in named if (source := Source.of(spec.source).beside(location)) is not None]
-    changed = changed_at(Source.of(spec.source))
-    found = [spec.pins.sha256.get(source.id) or digests.of_source(source.id, since=changed) for source in sources]
+    found = [spec.pins.sha256.get(source.id) or _fetched(source, digests) for source in sources]
     if found and all(found):
         return combined(digest for digest in found if digest)
     recorded = record["identity"] if record is not None else None
@@ -93,6 +92,7 @@ def _weights(
     if any(spec.pins.sha256.get(each["source_id"], each["sha256"]) != each["sha256"] for each in others):
         return Pending.NOT_FETCHED
     weights: str | None = recorded["weights_sha256"]
+    changed = changed_at(Source.of(spec.source).outer.path)
     is_newer = changed and record is not None and _is_newer(changed, record)
     return Pending.ARCHIVE_CHANGED if weights is not None and is_newer else weights
 
@@ -109,13 +109,12 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     archive = Source.of(source).outer.path
     if archive is not None and not archive.is_file():
         raise SourceMissingError(source)
-    changed = changed_at(Source.of(source))
-    known = digests.of_source(Source.of(source).id, since=changed)
+    known = _fetched(Source.of(source), digests)
     if known is not None:
         return known
     if record is None:
         return Pending.NOT_FETCHED
-    if archive is not None and _is_newer(changed, record):
+    if archive is not None and _is_newer(changed_at(archive), record):
         return Pending.ARCHIVE_CHANGED
     for material in record["materials"]:
         if material["role"] == role and material["source_id"] == Source.of(source).id:
@@ -123,10 +122,23 @@ def _digest(source: str, pinned: str | None, role: str, record: ModelReport | No
     return Pending.NOT_FETCHED
 
 
-def changed_at(source: Source) -> float:
-    """Return when a local file, or the local archive of a source, was last changed, in epoch seconds; 0 without one."""
-    path = source.outer.path
-    return path.stat().st_ctime if path is not None and path.exists() else 0.0
+def _fetched(source: Source, digests: Digests) -> str | None:
+    """Return the digest that a source had when fetched; of an archive that was touched, if its bytes are the same."""
+    archive = source.outer.path
+    known = digests.of_source(source.id, since=changed_at(archive))
+    if known is None and archive is not None and digests.of_source(source.id) is not None:
+        known = digests.of_source(in_archive(digests.of(archive), source.id))
+    return known
+
+
+def in_archive(sha256: str, source_id: str) -> str:
+    """Return the name under which the digest of a file in exactly this archive is remembered."""
+    return f"{sha256}!{source_id}"
+
+
+def changed_at(file: Path | None) -> float:
+    """Return when a local file was last changed, in epoch seconds; 0 without one."""
+    return file.stat().st_ctime if file is not None and file.exists() else 0.0
 
 
 def _is_newer(changed: float, record: ModelReport) -> bool:

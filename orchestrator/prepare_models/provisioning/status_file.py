@@ -141,7 +141,7 @@ def _look(models_dir: Path, model: ProvisionedModel) -> None:
 
 def _write(models_dir: Path, document: ProvisionStatus) -> None:
     file = models_dir / status.STATUS_FILE
-    with writing(file, "give write access"):
+    with writing(file, "give write access to its directory"):
         write_own(file, (json.dumps(document, indent=2) + "\n").encode("utf-8"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from string import Template
 
 from prepare_models_entrypoint.contract.files import write_atomic
 
-from ..errors import UsageError
+from ..errors import HostError, UsageError
 from ..support import paths
 from ..support.os_errors import writing
 from .notify import SILENCE_S
@@ -58,9 +59,11 @@ def install(units: dict[str, str], root: Path, *, user: bool) -> dict[Path, bool
     ``user``: below the user's home directory instead.
 
     Raises:
-        HostError: a file can't be written.
+        HostError: a file can't be written, or this user has no home directory.
     """
-    folder = Path(_USER).expanduser() if user else root / _SYSTEM
+    folder = Path(os.path.expanduser(_USER)) if user else root / _SYSTEM
+    if user and not folder.is_absolute():
+        raise HostError("this user has no home directory for units", hint="set HOME, or install them as root")
     changed = {}
     with writing(folder, "run it as root, or install for this user alone with --user"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -183,7 +183,7 @@ def save(file: Path, rendered: str, *, own: bool = False) -> None:
     Raises:
         HostError: the file can't be written.
     """
-    with writing(file, "give write access"):
+    with writing(file, "give write access to its directory"):
         (write_own if own else write_atomic)(file, rendered.encode("utf-8"))
 
 

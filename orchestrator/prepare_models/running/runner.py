@@ -16,7 +16,7 @@ from prepare_models_entrypoint.contract import companions
 from prepare_models_entrypoint.contract import report as contract
 from prepare_models_entrypoint.contract.files import remove_partials
 from prepare_models_entrypoint.contract.job import JobKind
-from prepare_models_entrypoint.contract.report import ModelReport, WarningInfo, blank
+from prepare_models_entrypoint.contract.report import Material, ModelReport, WarningInfo, blank
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.workspace import sweep
 
@@ -28,7 +28,7 @@ from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
 from ..planning import disk_budget
 from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
-from ..planning.planner import Planner, changed_at
+from ..planning.planner import Planner, changed_at, in_archive
 from ..reports import documents
 from ..reports.documents import timestamp
 from ..store import restore
@@ -256,12 +256,20 @@ class Run:
             source = Source.of(material["source"])
             if source.path is None:
                 with contextlib.suppress(OSError):  # an archive may go at any moment
-                    changed = changed_at(source)
-                    if changed < began:  # else the build may have read the archive that was there before
-                        self._digests.note_source(material["source_id"], material["sha256"], since=changed)
+                    self._learn_source(source.outer.path, material, began)
             if learn is not None and material["role"] == "model":
                 learn(material["sha256"])
         self._digests.save()
+
+    def _learn_source(self, archive: Path | None, material: Material, began: float) -> None:
+        """Remember what a source gave, unless the build may have read the archive that was there before."""
+        changed = changed_at(archive)
+        if changed >= began:
+            return
+        self._digests.note_source(material["source_id"], material["sha256"], since=changed)
+        name = in_archive(self._digests.of(archive), material["source_id"]) if archive is not None else None
+        if name is not None and changed_at(archive) == changed:
+            self._digests.note_source(name, material["sha256"])
 
     def _keep(self, report: ModelReport, place: Path, held: str) -> None:
         """Put an engine into the store, in its turn. ``held``: the turn that this run already holds."""

@@ -77,7 +77,7 @@ def sign(file: Path, release: Release, signer: envelopes.Signer) -> Path:
         "predicate": asdict(release),
     }
     payload = json.dumps(statement, sort_keys=True).encode("utf-8")
-    with writing(signature_of(file), "give write access"):
+    with writing(signature_of(file), "give write access to its directory"):
         write_own(signature_of(file), envelopes.seal(payload, envelopes.STATEMENT, signer))
     return signature_of(file)
 

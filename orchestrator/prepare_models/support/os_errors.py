@@ -29,10 +29,13 @@ def with_its_fix(error: PrepareModelsError) -> PrepareModelsError:
 @contextlib.contextmanager
 def writing(file: Path, hint: str) -> Iterator[None]:
     """Raise why a file can't be written: its disk is full, or what the system says, with the hint for that."""
+    from prepare_models_entrypoint.contract.files import PARTIAL
+
     try:
         yield
     except OSError as error:
-        reason = HostError(f"{error.filename or file} can't be written: {error.strerror}", hint=hint)
+        named = file if error.filename is None or PARTIAL in str(error.filename) else error.filename
+        reason = HostError(f"{named} can't be written: {error.strerror}", hint=hint)
         raise (full(error, file) or reason) from None
 
 

@@ -13,7 +13,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from ...contract.report import Binding
 from ...contract.values import Value
 from . import samples, sequences
-from .core_rules import Finding, leading_number, of_shape
+from .core_rules import Finding, devices, leading_number, of_shape
 from .tensors import MODES, TYPES, UNSET, Shape, Tensor, completed, configured, fits
 from .text_format import Message, first, mapping, messages
 
@@ -126,6 +126,9 @@ def _parameters(config: Message) -> Iterator[Finding]:
     value = first(given, "string_value", "") if given else "STATIC"
     if value not in _STRATEGIES:
         yield "triton-config", f"execution_context_allocation_strategy is {value!r}, not {' or '.join(_STRATEGIES)}"
+    gpus = devices(config)
+    if gpus is not None and (len(gpus) < 2 or any(number is None or number < 0 for number in gpus)):
+        yield "triton-config", "enable_multi_device needs at least two GPUs in multi_device_gpus, such as 0,1"
 
 
 def _profiles(config: Message, engine: Engine) -> "Tuple[List[int], List[Finding]]":
@@ -164,12 +167,15 @@ def _batch(config: Message, engine: Engine, chosen: Sequence[int]) -> "Tuple[int
             hint = True
             break
         binding = engine.find(tensor.name)
-        if not tensor.wanted or binding is None or tensor.is_shape:
+        if not tensor.wanted or binding is None:
             continue
         shapes += 1
-        leaves_out = len(binding["shape"]) == len(tensor.wanted) + 1
+        shape = binding["shape"]
+        leaves_out = len(shape) == len(tensor.wanted) + 1
+        if is_shape(binding) or (tensor.is_shape and _may_be_shape(binding)):
+            leaves_out = shape[:1] == [tensor.wanted[0] + 1]
         if hint and not leaves_out:
-            whole = f"dims {list(tensor.wanted)} with the batch (the engine's shape is {binding['shape']})"
+            whole = f"dims {list(tensor.wanted)} with the batch (the engine's shape is {shape})"
             return 0, ("triton-dims", f"{tensor.mode} {tensor.name!r} has {whole}, others leave it out")
         hint = hint or leaves_out
     possible = engine.largest_batch(chosen)
@@ -215,11 +221,16 @@ def is_shape(binding: Binding) -> bool:
     return any("values" in shapes for shapes in binding["profiles"])
 
 
+def _may_be_shape(binding: Binding) -> bool:
+    """Return whether a tensor without profiles may hold sizes, which no record says of it."""
+    sizes = binding["dtype"] in ("int32", "int64") and len(binding["shape"]) <= 1 and -1 not in binding["shape"]
+    return sizes and not binding["profiles"]
+
+
 def _kind(tensor: Tensor, binding: Binding, engine: Engine) -> Iterator[Finding]:
     """Compare whether a tensor is declared as a shape tensor, or with another format, with what it is."""
     where = f"{tensor.mode} {tensor.name!r}"
-    sizes = binding["dtype"] in ("int32", "int64") and len(binding["shape"]) <= 1 and -1 not in binding["shape"]
-    if tensor.is_shape and not (is_shape(binding) or (sizes and not binding["profiles"])):
+    if tensor.is_shape and not (is_shape(binding) or _may_be_shape(binding)):
         yield "triton-tensors", f"{where} is not a shape tensor, config.pbtxt says that it is one"
     layout = engine.formats.get(tensor.name, "").partition(":")[2]
     if tensor.nonlinear and layout in ("", "chw"):

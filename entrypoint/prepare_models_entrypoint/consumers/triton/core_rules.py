@@ -43,6 +43,7 @@ _CONTROL_KINDS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_END", "CONTROL_SEQ
 CORRELATION = "CONTROL_SEQUENCE_CORRID"
 _CORRELATION_TYPES = ("TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING")
 CONTROL_VALUES = {"int32_false_true": "TYPE_INT32", "fp32_false_true": "TYPE_FP32", "bool_false_true": "TYPE_BOOL"}
+_STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 
 
 def backend_of(config: Message, name: str, files: Sequence[str]) -> str:
@@ -103,33 +104,38 @@ def _instances(config: Message, backend: str) -> Iterator[Finding]:
             yield "triton-instance", f"an instance_group of {kind} names GPUs"
         elif any(number < 0 for number in group.get("gpus", ())):
             yield "triton-instance", f"an instance_group names the GPUs {group['gpus']}; they count from 0"
-        if backend == TENSORRT and kind not in ("KIND_AUTO", "KIND_GPU") and not _several_devices(config, kind):
+        spread = kind == "KIND_MODEL" and devices(config) is not None
+        if backend == TENSORRT and kind not in ("KIND_AUTO", "KIND_GPU") and not spread:
             yield "triton-instance", f"an instance_group is {kind}, and the TensorRT backend runs only on GPUs"
         if backend != TENSORRT and group.get("profile"):
             yield "triton-instance", f"an instance_group names profiles, which {backend} does not have"
 
 
-def _several_devices(config: Message, kind: str) -> bool:
-    """Return whether one instance is spread over several GPUs, as the backend does with KIND_MODEL."""
+def devices(config: Message) -> Optional[List[Optional[int]]]:
+    """Return the GPUs over which one instance is spread, None for what is no number; None if it has one GPU."""
     parameters = mapping(config, "parameters")
-    enabled, devices = (
+    enabled, gpus = (
         first(parameters.get(key) or {}, "string_value", "") for key in ("enable_multi_device", "multi_device_gpus")
     )
-    gpus = [number.strip() for number in devices.split(",") if number.strip()]
-    several = len(gpus) >= 2 and all(number.isdigit() for number in gpus)
-    return kind == "KIND_MODEL" and enabled.lower() in ("true", "1") and several
+    if enabled.lower() not in ("true", "1"):
+        return None
+    return [leading_number(number) for number in gpus.split(",") if number.strip()]
 
 
 def _others(config: Message, backend: str) -> Iterator[Finding]:
     if backend != ENSEMBLE and config.get("ensemble_scheduling"):
         yield "triton-config", f"ensemble_scheduling needs platform: {ENSEMBLE!r}, and the backend is {backend!r}"
-    decoupled = any(first(each, "decoupled", default=False) for each in messages(config, "model_transaction_policy"))
-    if decoupled and _cached(config):
+    if decoupled(config) and _cached(config):
         yield "triton-config", "a decoupled model allows no response_cache"
     for control in messages(config, "model_metrics", "metric_control"):
         named = any(first(each, "family", "") for each in messages(control, "metric_identifier"))
         if not named or not any(each.get("buckets") for each in messages(control, "histogram_options")):
             yield "triton-config", "a metric_control needs the family of its metric_identifier, and buckets"
+
+
+def decoupled(config: Message) -> bool:
+    """Return whether a model may answer a request several times."""
+    return any(first(each, "decoupled", default=False) for each in messages(config, "model_transaction_policy"))
 
 
 def _cached(config: Message) -> bool:
@@ -172,6 +178,8 @@ def _sequence(config: Message) -> Iterator[Finding]:
     for batcher in messages(config, "sequence_batching"):
         if _cached(config):
             yield "triton-sequence", "sequence batching allows no response_cache"
+        if _STRATEGY in mapping(config, "parameters"):
+            yield "triton-sequence", f"sequence batching allows no {_STRATEGY}"
         tensors = messages(batcher, "control_input")
         names = [first(tensor, "name", "") for tensor in tensors]
         if "" in names or len(set(names)) < len(names):

@@ -1,12 +1,12 @@
 """What Triton's core checks in an ensemble: its flow of tensors, and the models of its steps.
 
-Follows triton-inference-server/core at 73aad7c: ValidateEnsembleSchedulingConfig in src/model_config_utils.cc and
-src/ensemble_scheduler/ensemble_utils.cc.
+Follows triton-inference-server/core at 73aad7c: ValidateEnsembleSchedulingConfig in src/model_config_utils.cc,
+src/ensemble_scheduler/ensemble_utils.cc, and CircularDependencyCheck in src/model_repository_manager.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 from ...contract.values import Value
 from .core_rules import Finding, of_shape
@@ -18,11 +18,13 @@ _NOT_FOR_ENSEMBLES = ("instance_group", "optimization", "model_warmup")
 
 
 class Served(Value):
-    """A model that a step may name. tensors and versions: None if unknown."""
+    """A model that a step may name. tensors and versions: None if unknown. steps: models of an ensemble's steps."""
 
     batch: int
     tensors: Optional[Sequence[Tensor]]
     versions: Optional[Sequence[int]] = None
+    steps: Sequence[str] = ()
+    decoupled: bool = False
 
 
 Lookup = Callable[[str], Optional[Served]]
@@ -35,7 +37,12 @@ class _Step(Value):
     outputs: Mapping[str, str]
 
 
-def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
+def models(config: Message) -> List[str]:
+    """Return the names of the models that the steps of an ensemble run."""
+    return [first(step, "model_name", "") for step in messages(config, "ensemble_scheduling", "step")]
+
+
+def judge(config: Message, name: str, lookup: Lookup) -> Iterator[Finding]:
     """Yield what keeps Triton from loading an ensemble. ``lookup``: returns a model of the repository by name."""
     for key in _NOT_FOR_ENSEMBLES:
         if config.get(key):
@@ -52,6 +59,47 @@ def judge(config: Message, lookup: Lookup) -> Iterator[Finding]:
         return
     yield from _flow(tensors, steps)
     yield from _models(tensors, steps, batch, lookup)
+    if name in _needed(models(config), lookup):
+        yield CODE, "one of its steps runs this ensemble again"
+    yield from _streams(tensors, steps, lookup)
+
+
+def _needed(names: Sequence[str], lookup: Lookup) -> Dict[str, Served]:
+    """Return models, and those that ensembles among them run, by name."""
+    found: Dict[str, Served] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        served = None if name in found else lookup(name)
+        if served is not None:
+            found[name] = served
+            waiting += served.steps
+    return found
+
+
+def _streams(tensors: Sequence[Tensor], steps: Sequence[_Step], lookup: Lookup) -> Iterator[Finding]:
+    """Find where answers of different decoupled models meet: Triton can't tell which belong together."""
+    origin = {tensor.name: 0 for tensor in tensors if tensor.mode == "input"}
+    for number, step in _in_order(steps, origin):
+        origins = {origin[name] for name in step.inputs.values()}
+        if len(origins) > 1:
+            yield CODE, f"{step.model!r} takes tensors from different decoupled models"
+        needed = _needed([step.model], lookup).values()
+        several = any(served.decoupled and not served.steps for served in needed)  # Triton sets it of ensembles
+        origin.update(dict.fromkeys(step.outputs.values(), number if several else min(origins)))
+    results = {origin[tensor.name] for tensor in tensors if tensor.mode == "output" and tensor.name in origin}
+    if len(results) > 1:
+        yield CODE, "its outputs come from different decoupled models"
+
+
+def _in_order(steps: Sequence[_Step], known: Container[str]) -> "Iterator[tuple[int, _Step]]":
+    """Yield steps, counted from 1, as soon as their inputs are known."""
+    waiting = dict(enumerate(steps, start=1))
+    while True:
+        ready = [number for number, step in waiting.items() if all(name in known for name in step.inputs.values())]
+        if not ready:
+            return
+        yield ready[0], waiting.pop(ready[0])
 
 
 def _step(raw: Message) -> _Step:

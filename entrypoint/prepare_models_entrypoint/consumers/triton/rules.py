@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import field
 from pathlib import Path
@@ -119,7 +120,8 @@ def _notes(config: Message, plan: Plan) -> Iterator[Finding]:
 
 def _of_other(model: Model, config: Message, backend: str, served: Sequence[int]) -> Iterator[Finding]:
     if backend == ENSEMBLE:
-        yield from ensembles.judge(config, lambda name: _lookup(model.directory.parent, name))
+        lookup = functools.lru_cache(maxsize=None)(functools.partial(_lookup, model.directory.parent))
+        yield from ensembles.judge(config, model.directory.name, lookup)
         return
     batching = first(config, "max_batch_size", 0) > 0
     for tensor in configured(config):
@@ -145,10 +147,10 @@ def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
             tensor for mode in MODES
             for tensor in completed(configured(config, mode), model.io, mode, batching=batch > 0)
         ]  # fmt: skip
-        return ensembles.Served(batch, tensors, served)
-
+        return ensembles.Served(batch, tensors, served, (), core_rules.decoupled(config))
     complete = configured(config, "input") and configured(config, "output")
-    return ensembles.Served(batch, configured(config) if complete else None, served)
+    known = configured(config) if complete else None
+    return ensembles.Served(batch, known, served, ensembles.models(config), core_rules.decoupled(config))
 
 
 def _files(report: ModelReport, deploy_dir: str, release: str) -> Dict[str, Optional[str]]:

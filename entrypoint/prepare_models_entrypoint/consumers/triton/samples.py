@@ -29,9 +29,13 @@ def judge(config: Message, directory: Path) -> Iterator[Finding]:
         if first(sample, "batch_size", 0):
             for name, value in mapping(sample, "inputs").items():
                 yield from _data(f"warm-up of input {name!r}", value or {}, directory / WARMUP, "input_data_file")
+    names = []
     for state in messages(config, "sequence_batching", "state"):
         for initial in messages(state, "initial_state"):
+            names.append(first(state, "input_name", ""))
             yield from _initial(state, initial, directory / INITIAL_STATE)
+    if len(set(names)) < len(names):
+        yield "triton-sequence", f"each state takes one initial_state, config.pbtxt has those of {names}"
 
 
 def of_engine(
