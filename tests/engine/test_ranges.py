@@ -134,6 +134,26 @@ def test_what_overflows_within_a_loop_stays_in_fp32_with_the_whole_loop(tmp_path
     assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
 
 
+def test_peaks_are_told_apart_in_fp32(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["raw"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["raw"], ["heat"], name="heat"),
+        helper.make_node("MaxPool", ["heat"], ["most"], name="pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Equal", ["most", "heat"], ["same"], name="equal"),
+        helper.make_node("Cast", ["same"], ["peak"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["heat", "peak"], ["y"], name="kept"),
+    ]
+    weights = {"w": np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)}
+    ends = [("x", TensorProto.FLOAT, (1, 3, 32, 32))], [("y", TensorProto.FLOAT, (1, 4, 32, 32))]
+    source = networks.save(tmp_path / "net.onnx", nodes, *ends, weights)
+    verify = VerifyConfig(ranges={"x": (0.49, 0.51)}, count=2)
+    findings = found(source, verify)
+    assert findings is not None
+    assert {"conv", "heat", "cast"} <= set(findings.keep)
+    assert verified(source, verify, findings, tmp_path)["verdict"] == "passed"
+    assert verified(source, verify, Findings({}, "nothing kept"), tmp_path)["verdict"] == "failed"
+
+
 def counted(monkeypatch: pytest.MonkeyPatch, tensor: str) -> list[str]:
     """Have ONNX Runtime count how often it computes a tensor in float32, whoever asks for it."""
     runs: list[str] = []
@@ -208,12 +228,12 @@ def test_an_overflow_is_built_with_exactly_those_layers_in_fp32_and_the_report_s
 
 
 def test_an_overflow_that_nothing_may_keep_is_refused_with_the_tensor_named(place: Workplace) -> None:
-    planted.network(place.folder / "net.onnx", 4, overflows=True)
+    planted.network(place.folder / "net.onnx", 3, overflows=True)
     place.write({"name": "net", "source": "net.onnx", "precision": "fp16", "keep_fp32": "none", "verify": {}})
     result = place.run()
     error = result.model("net")["error"]
     assert (result.status, error["code"], error["stage"]) == (1, "verification-failed", "verify")
-    assert "is not finite: 'planted_matmul_out', made by planted_matmul (MatMul)" in error["message"]
+    assert "is not finite: 'planted_pow_out', made by planted_pow (Pow)" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ _WHOLE = named("Ceil Floor Round")
 # Operators whose results jump, or are steep, where their input hardly changes: its positions, what fp32 reaches back
 # through, and why.
 _STEEP: "Mapping[str, tuple[Sequence[int], FrozenSet[str], str]]" = {
+    "Equal": ((0, 1), _VALUES | named("MaxPool ReduceMax Resize"), "tells the largest by it"),
     **dict.fromkeys(named("Acos Acosh Asin Atanh"), ((0,), _VALUES | _ANGLES | named("Cos Sin"), "is steep near 1")),
     **dict.fromkeys(_WHOLE | {"Mod"}, ((0,), _VALUES, "makes integers of it")),
     "Log": ((0,), _VALUES | named("Softmax"), "takes the logarithm of it"),
@@ -35,7 +36,7 @@ _NEAREST = named("ArgMax ArgMin TopK")
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8)
 _SHAPING = named("Flatten Identity Reshape Squeeze Transpose Unsqueeze")
 _LONGEST = 10
-_LARGE_SCALE = 1000.0
+_LARGE = 1000.0
 _MOST_FACTORS = 1 << 14  # more are weights
 
 
@@ -98,7 +99,7 @@ class _Search:
         elif operator in _STEEP:
             positions, through, why = _STEEP[operator]
             for position in positions:
-                path, given = self._leading(site, through, position)
+                path, given = self._leading(site, through, position, ends=_COMPUTE - _ANGLES)
                 self._keep(site, path or ({node.name} if given else set()), f"{name} {why}")
             self._keep_remainders(site)
         if operator in _SINKS:
@@ -116,15 +117,28 @@ class _Search:
         return self.readers.get(site.node.output[0], ())
 
     def _keep_scaled(self, site: Site) -> None:
-        """Keep what takes values out of the usual range, or back into it: exp, and large and small constant factors."""
-        factor = _factor(site)
-        if site.node.op_type == "Exp" or factor >= _LARGE_SCALE:
-            for reader in behind(site, max(factor, _LARGE_SCALE), large=True, among=self.readers):
-                self.found.kept.setdefault(reader.node.name, f"reads large values of {site.node.name!r}")
-            self.found.kept.setdefault(site.node.name, "makes large values")
-        if factor >= _LARGE_SCALE or 0 < factor <= 1 / _LARGE_SCALE:
-            path, _ = self._leading(site, _SUMS, _variable(site), ends=_COMPUTE)
-            self._keep(site, path, f"{site.node.name!r} scales it by {factor:.3g}")
+        """Keep what takes values out of the usual range, or back into it: exp, and large and small constants."""
+        operator, name = site.node.op_type, site.node.name
+        factor = self._factor(site)
+        if operator == "Exp" or factor >= _LARGE:
+            for reader in behind(site, max(factor, _LARGE), large=True, among=self.readers):
+                self.found.kept.setdefault(reader.node.name, f"reads large values of {name!r}")
+            self.found.kept.setdefault(name, "makes large values")
+        shift = float(_sizes(site).min(initial=np.inf)) if operator in ("Add", "Sub") else 0.0
+        if factor >= _LARGE or 0 < factor <= 1 / _LARGE or _LARGE <= shift < np.inf:
+            path, given = self._leading(site, _SUMS, _variable(site), ends=_COMPUTE)
+            self._keep(site, path or ({name} if given else set()), f"{name!r} brings it into another range")
+
+    def _factor(self, site: Site) -> float:
+        """Return the least that a node multiplies a value by, if constant; 0 for masks, and what a network learns."""
+        if site.node.op_type not in ("Mul", "Div"):
+            return 0.0
+        sizes = _sizes(site)
+        least, most = (float(sizes.min()), float(sizes.max())) if sizes.size else (0.0, 0.0)
+        if site.node.op_type == "Div" and least > 0:
+            least, most = 1 / most, 1 / least
+        learnt = least < _LARGE and sizes.size > 1 and site.node.input[_variable(site)] in self.made
+        return 0.0 if learnt else least
 
     def _keep(self, sink: Site, path: Set[str], why: str) -> None:
         for name in path and path | {sink.node.name}:
@@ -217,20 +231,12 @@ def _largest(site: Site, index: int) -> float:
 
 
 def _variable(site: Site) -> int:
-    """Return the position of the input that is no constant, of a product or quotient with one."""
-    return int(site.node.op_type == "Mul" and site.scope.constant(site.node.input[0]) is not None)
+    """Return the position of the input that is no constant, of an operator with one."""
+    return int(site.node.op_type in ("Add", "Mul") and site.scope.constant(site.node.input[0]) is not None)
 
 
-def _factor(site: Site) -> float:
-    """Return the least that a node multiplies a value by, if constant; 0 for small ones that a network learns."""
-    node = site.node
-    if node.op_type not in ("Mul", "Div") or len(node.input) != 2:
-        return 0.0
-    tensor = site.scope.constant(node.input[1 - _variable(site)])
-    if tensor is None or not 0 < weights.size(tensor) <= _MOST_FACTORS:
-        return 0.0
-    sizes = np.abs(weights.array(tensor)).astype(np.float64)
-    least, most = float(sizes.min()), float(sizes.max())
-    if node.op_type == "Div":
-        least, most = (1 / most, 1 / least) if least > 0 else (0.0, 0.0)
-    return least if least >= _LARGE_SCALE or weights.size(tensor) == 1 or node.op_type == "Div" else 0.0
+def _sizes(site: Site) -> weights.Array:
+    """Return the magnitudes of the constant of an operator with two inputs; none if there is none, or negative ones."""
+    tensor = site.scope.constant(site.node.input[1 - _variable(site)]) if len(site.node.input) == 2 else None
+    values = weights.array(tensor) if tensor is not None and weights.size(tensor) <= _MOST_FACTORS else np.zeros(0)
+    return values.astype(np.float64) if (values >= 0).all() else np.zeros(0)

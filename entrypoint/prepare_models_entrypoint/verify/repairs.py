@@ -119,7 +119,7 @@ class Repairs:
             error = max((self._errors.get(name, 0.0) for name in node.output), default=0.0)
             far = error > _FAR * self.unit and error > _JUMP * max(before, self.unit)
             known = bool(self.spoilt) and self.spoilt[-1].name == node.name
-            if far and not known and node.name in self._leading and node.op_type not in FOLLOW:
+            if far and not known and node.name in self._leading:
                 fixed = self._repaired(node, found)
                 if fixed is not None:
                     return Fix(place, fixed)
