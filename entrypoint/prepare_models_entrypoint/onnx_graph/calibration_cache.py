@@ -191,7 +191,7 @@ def check(found: Calibration, *, allow_fallback: bool, kept: Mapping[str, str] =
         none = "the model has no layer that can run in int8 (convolutions, matrix products with constant weights)"
         raise ConvertError(
             "precision-not-delivered",
-            f"int8 was requested, and {f'all layers that it could have stay in fp32: {staying}' if kept else none}",
+            f"int8 was requested, and {f'all layers that could run in it stay in fp32: {staying}' if kept else none}",
             hint="use builder: {int8_remainder: fp32} if fp16 does not hold their values, or keep less in fp32"
             if kept
             else "use precision: fp16 for this model",
