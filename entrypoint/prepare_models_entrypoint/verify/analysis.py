@@ -133,8 +133,8 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
     described, source = known
     keep = graph.asked_in_fp32(source.model, job.kept_patterns)
     grow = given.asked or given.real or bool(job.keep_auto)
-    judged = judge(given.config, target, meaning=meaning.of(source.model, source.feeds[0]))
     try:
+        judged = judge(given.config, target, meaning=meaning.of(source.model, source.feeds[0]))
         found = ranges.measure(source, target, judged, keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None
