@@ -296,6 +296,10 @@ def test_images_reach_inputs_of_bytes_in_both_layouts(tmp_path: Path, layout: st
         with pytest.raises(ConvertError, match=why) as caught:
             calibrated(tmp_path, model, replace(config, **wrong))
         assert caught.value.code == "calibration-samples-unusable"
+    for image in (tmp_path / "images").iterdir():
+        Image.new("RGB", (8, 8)).save(image)
+    with pytest.raises(ConvertError, match="each input has one value only on the samples in"):
+        calibrated(tmp_path, model, config)
 
 
 def image_of(path: Path) -> Path:
