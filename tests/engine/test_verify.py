@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import VerifyError
 from prepare_models_entrypoint.onnx_graph import calibration_cache
+from prepare_models_entrypoint.onnx_graph.sample_files import Input
 from prepare_models_entrypoint.verify import needs, runners, samples, worker
 from prepare_models_entrypoint.verify.metrics import OutputMetrics
 from tests import networks
@@ -25,7 +27,7 @@ from tests.doubles.engine_runner import EngineRunner
 from tests.engine.caches import measured
 from tests.engine.quickstart import HELD_OUT, MODEL, images
 
-INPUT = [("x", np.float32, (1, 3, 4, 4))]
+INPUT = [Input("x", np.float32, (1, 3, 4, 4))]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +167,7 @@ def test_samples_have_the_types_of_the_engines_inputs(tmp_path: Path, monkeypatc
         node.input[:] = ["wide" if name == half.graph.input[0].name else name for name in node.input]
     half.graph.node.insert(0, entry)
     onnx.save(half, str(tmp_path / "half.onnx"))
-    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: SimpleNamespace(engine=object(), why_not=None))
     monkeypatch.setattr(runners, "engine_runner", lambda *_: engine_double(tmp_path / "half.onnx"))
     made = requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
     assert (made["verdict"], made["candidate"]) == ("passed", "engine")
@@ -184,7 +186,7 @@ def test_cudas_runtime_that_is_missing_is_named(tmp_path: Path, monkeypatch: pyt
 def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float) -> Any:
     """Compare a network with a double of an engine that multiplies its answer by ``factor``."""
     source = networks.conv(tmp_path / "net.onnx")
-    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: runners.Engine(object(), None))
+    monkeypatch.setattr(runners, "engine_of", lambda *_, **__: SimpleNamespace(engine=object(), why_not=None))
     monkeypatch.setattr(runners, "engine_runner", lambda *_: engine_double(source, factor))
     return requested(tmp_path, source, no_gpu=None, precision="fp32", verify=VerifyConfig(count=2))
 
@@ -291,7 +293,7 @@ def test_infinities_at_the_same_place_agree() -> None:
 
 def test_random_samples_are_the_same_in_every_order_and_within_their_range() -> None:
     config = VerifyConfig(seed=3, count=2, ranges={"x": (-2.0, -1.0)})
-    inputs = [*INPUT, ("n", np.int64, (2,))]
+    inputs = [*INPUT, Input("n", np.int64, (2,))]
     forward, backward = (list(samples.feeds(config, order)[1]) for order in (inputs, inputs[::-1]))
     for one, other in zip(forward, backward, strict=True):
         assert all((one[name] == other[name]).all() for name in ("x", "n"))
@@ -303,7 +305,7 @@ def test_random_samples_are_the_same_in_every_order_and_within_their_range() -> 
 def test_arrays_are_cut_into_samples(tmp_path: Path) -> None:
     array = np.arange(6 * 48, dtype=np.float64).reshape(6, 3, 4, 4)
     np.savez(tmp_path / "a.npz", x=array)
-    told, feeds = samples.feeds(VerifyConfig(npz=str(tmp_path / "a.npz")), [("x", np.float32, (2, 3, 4, 4))])
+    told, feeds = samples.feeds(VerifyConfig(npz=str(tmp_path / "a.npz")), [Input("x", np.float32, (2, 3, 4, 4))])
     found = list(feeds)
     assert told == f"3 samples of {tmp_path / 'a.npz'}"
     assert [feed["x"].shape for feed in found] == [(2, 3, 4, 4)] * 3
@@ -333,7 +335,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_scalar_input_stays_an_array_and_serves_all_samples(tmp_path: Path) -> None:
-    inputs = [("x", np.float32, (1, 3)), ("flag", np.bool_, ()), ("count", np.int64, ())]
+    inputs = [Input("x", np.float32, (1, 3)), Input("flag", np.bool_, ()), Input("count", np.int64, ())]
     np.savez(str(tmp_path / "s.npz"), x=np.ones((4, 3)), flag=True, count=np.int32(2))
     for config in (VerifyConfig(count=4), VerifyConfig(npz=str(tmp_path / "s.npz"))):
         feeds = list(samples.feeds(config, inputs)[1])
@@ -344,4 +346,4 @@ def test_a_scalar_input_stays_an_array_and_serves_all_samples(tmp_path: Path) ->
 
 def test_an_input_that_no_array_can_hold_is_refused() -> None:
     with pytest.raises(VerifyError, match="which no array can have"):
-        next(samples.feeds(VerifyConfig(), [("x", np.float32, (1 << 62, 1 << 62))])[1])
+        next(samples.feeds(VerifyConfig(), [Input("x", np.float32, (1 << 62, 1 << 62))])[1])

@@ -74,7 +74,7 @@ def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path) -> None:
         Gpu(0, "GPU-aaa", "NVIDIA RTX 4000 Ada", "550.54.15", "8.9"),
         Gpu(1, "GPU-bbb", "Tesla T4", "550.54.15", "7.5"),
     )
-    assert found.capabilities == ("8.9",)
+    assert found.capabilities == ("8.9", "7.5")
 
 
 def test_driver_that_does_not_tell_the_capability_is_a_driver(tmp_path: Path) -> None:

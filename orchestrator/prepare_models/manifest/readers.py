@@ -39,14 +39,14 @@ class Reader:
     def value(self, kind: kinds.Kind, node: Node) -> Any:
         """Return the value of a setting."""
         match kind:
-            case Nested():
-                return self.record(kind.record, node, expected=kind.expected)
             case kinds.ListOf():
                 return self._items(kind, node)
             case kinds.ByName():
                 return self._by_name(kind, node)
             case Shapes():
                 return self._shapes(node)
+            case Nested():  # after Shapes, which is one
+                return self.record(kind.record, node, expected=kind.expected)
             case kinds.Interval():
                 return self._interval(kind, node)
         value = self._scalar(kind, node)
