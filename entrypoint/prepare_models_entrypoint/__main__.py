@@ -10,12 +10,13 @@ import argparse
 import atexit
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Type, TypeVar
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Tuple, Type, TypeVar
 
 from .contract import event
 from .contract.codec import CONTRACT_VERSION
@@ -50,7 +51,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return fetch_job(arguments.job, arguments.parent)
     if arguments.command == "restore":
         return restore_all()
-    sys.stdout.write(json.dumps(_ANSWERS[arguments.command](arguments)) + "\n")
+    sys.stdout.write(json.dumps(_answer(arguments)) + "\n")
     return 0
 
 
@@ -91,55 +92,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _ngc(arguments: argparse.Namespace) -> object:
-    from .sources.ngc.catalogue import answer
-
-    return answer(json.loads(arguments.question.read_text(encoding="utf-8")))
-
-
-def _inspect(arguments: argparse.Namespace) -> object:
-    from .inspect.file import describe_all
-
-    wanted = {"layers": arguments.layers, "weights": arguments.weights}
-    return {"files": describe_all(arguments.files, arguments.key_file, **wanted)}
-
-
-def _lint(arguments: argparse.Namespace) -> object:
-    from .consumers.lint import of_directory
-
-    return of_directory(arguments.models_dir, tuple(arguments.consumer))
-
-
-def _gather(arguments: argparse.Namespace) -> object:
-    from .gather import gather
-
-    return gather(arguments.sources, arguments.repository)
-
-
-def _relocate(arguments: argparse.Namespace) -> object:
-    from .relocate import relocate
-
-    return relocate(arguments.models_dir, arguments.deploy_dir)
-
-
-def _decrypt(arguments: argparse.Namespace) -> object:
-    from .converters.etlt import decrypt_file
-
-    return decrypt_file(arguments.file, arguments.key_file, arguments.output)
-
-
-def _describe(arguments: argparse.Namespace) -> object:
-    del arguments
-    from .contract import runtime
-
-    return {"contract": CONTRACT_VERSION, **runtime.probe()}
-
-
-# Commands that print one JSON document; each imports what it needs when it runs.
-_ANSWERS: Dict[str, Callable[[argparse.Namespace], object]] = {
-    "ngc": _ngc, "inspect": _inspect, "lint": _lint, "gather": _gather, "relocate": _relocate, "decrypt": _decrypt,
-    "describe": _describe,
+# Commands that print one JSON document: the function that returns it, imported when it is needed, and its arguments.
+_ANSWERS: Dict[str, Tuple[str, Callable[[argparse.Namespace], Tuple[object, ...]]]] = {
+    "ngc": ("sources.ngc.catalogue.answer", lambda given: (json.loads(given.question.read_text(encoding="utf-8")),)),
+    "inspect": (
+        "inspect.file.describe_all", lambda given: (given.files, given.key_file, given.layers, given.weights),
+    ),
+    "lint": ("consumers.lint.of_directory", lambda given: (given.models_dir, tuple(given.consumer))),
+    "gather": ("gather.gather", lambda given: (given.sources, given.repository)),
+    "relocate": ("relocate.relocate", lambda given: (given.models_dir, given.deploy_dir)),
+    "decrypt": ("converters.etlt.decrypt_file", lambda given: (given.file, given.key_file, given.output)),
 }  # fmt: skip
+
+
+def _answer(arguments: argparse.Namespace) -> object:
+    if arguments.command == "describe":
+        from .contract import runtime
+
+        return {"contract": CONTRACT_VERSION, **runtime.probe()}
+    function, given = _ANSWERS[arguments.command]
+    module, _, name = function.rpartition(".")
+    answer: object = getattr(importlib.import_module(f"{__package__}.{module}"), name)(*given(arguments))
+    return answer
 
 
 def run_job(job_file: Path, control_dir: Path, parent: Optional[int]) -> int:

@@ -14,8 +14,8 @@ from typing import Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
+from .contract.digest import combined
 from .contract.environment import RuntimeInfo
-from .contract.external_errors import ExternalDataError
 from .contract.files import partial_file, read_small, sha256_file, sync_file, take, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
@@ -69,7 +69,7 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
         run.all_stages()
     except StageError as error:
         run.fail(error)
-    except ExternalDataError as error:
+    except external_data.ExternalDataError as error:
         run.fail(from_external_data(error))
     except OSError as error:
         run.fail(from_os_error(error))
@@ -351,9 +351,7 @@ class _Run:
             self.environment,
             model_sha256=model.digest.result(),
             calibration_sha256=cache.digest.result() if cache else samples,
-            weights_sha256=external_data.sha256_of(
-                external_data.files(model.path), lambda file: known.get(file) or sha256_file(file)
-            ),
+            weights_sha256=combined(known.get(file) or sha256_file(file) for file in external_data.files(model.path)),
             samples_sha256=self.model.verify.samples_sha256() if self.model.verify else None,
         )
         self.report["identity"], self.report["build_key"] = fields, build_key(fields)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import sys
+
+_HANDLED = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+if _HANDLED:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` can handle it, Ctrl-C ends this without a traceback
 
 
 def _forget_relative_places() -> None:
@@ -24,7 +28,7 @@ _forget_relative_places()  # before any other import; a program that imports the
 import atexit  # noqa: E402
 import contextlib  # noqa: E402
 import gc  # noqa: E402
-import signal  # noqa: E402
+import json  # noqa: E402
 from collections.abc import Iterator, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -33,6 +37,8 @@ from .errors import EXIT_INTERRUPTED, BugError, InterruptedRunError, PrepareMode
 from .support.os_errors import of_this_machine, with_its_fix  # noqa: E402  # here: without a free descriptor, nothing can be imported
 
 gc.set_threshold(50_000)  # or modules are searched for garbage dozens of times while they are imported
+if _HANDLED:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 atexit.register(gc.freeze)  # or the interpreter looks through a run's reports for garbage once more before it ends
 
 

@@ -9,6 +9,7 @@ Each function imports what the others don't need.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -253,14 +254,16 @@ def provision(  # noqa: D417  # the others are those of run
     """
     from .provisioning import provision as provisioning
     from .provisioning.status_document import Provisioned
-    from .provisioning.status_file import device_name
 
     listener = _observer(on_event, observer)
     wanted = Selection(manifest, models, locked, signatures, delivery, executor, containers)
     run = RunSettings(Path(models_dir), force=force, timeout_s=timeout_s, accept_eula=accept_eula, sharing=sharing)
-    settings = provisioning.Settings(run, device or device_name(), max(keep, 1), health)
+    settings = provisioning.Settings(run, device or os.uname().nodename, max(keep, 1), health)
+    place = manifest.file if isinstance(manifest, Bundle) else manifest
+    place = place.path if isinstance(place, Manifest) else place
+    name = "" if isinstance(place, Mapping) else str(Path(place).absolute())  # of the manifest or bundle in a status
     choose = lambda: selection.chosen(wanted, _verifying(listener), accepts=True)  # noqa: E731  # shorter than a function
-    return Provisioned(provisioning.perform(choose, _name_of(manifest), settings, listener))
+    return Provisioned(provisioning.perform(choose, name, settings, listener))
 
 
 @_call()
@@ -281,10 +284,11 @@ def rollback(
         PrepareModelsError: there is no version to go back to, or it is damaged; ``code`` says which.
     """
     from .provisioning import provision as provisioning
-    from .provisioning.status_file import device_name
 
     place = Path(models_dir).absolute()
-    return provisioning.roll_back(name, place, device or device_name(), to=to, why=why or "rollback was asked for")
+    return provisioning.roll_back(
+        name, place, device or os.uname().nodename, to=to, why=why or "rollback was asked for"
+    )
 
 
 @_call()
@@ -322,12 +326,6 @@ def lint(models_dir: StrPath = "models", *, consumers: Sequence[str] = ()) -> Li
     from .running import inspecting
 
     return inspecting.lint_report(inspecting.lint(Path(models_dir), consumers))
-
-
-def _name_of(given: ManifestLike | Bundle) -> str:
-    """Return the name of a manifest or a bundle in a status."""
-    place = given.file if isinstance(given, Bundle) else given.path if isinstance(given, Manifest) else given
-    return "" if isinstance(place, Mapping) else str(Path(place).absolute())
 
 
 def _path(given: StrPath | None) -> Path | None:

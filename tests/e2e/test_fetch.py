@@ -221,6 +221,19 @@ def test_processes_that_share_files_end_with_the_one_that_started_them(place: Wo
         assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
+def test_one_that_is_killed_for_memory_is_no_bug(place: Workplace) -> None:
+    with Server(lambda _: Answer(b"x" * 2000, delay_s=0.2)) as server:
+        running = subprocess.Popen(
+            [COMMAND, "fetch", *(f"{server.url}/{number}.bin" for number in range(100)), "--output", "out", "--quiet"],
+            env=place.environment(NO_PROXY="*"), cwd=place.folder, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        while not server.requests:
+            time.sleep(0.01)
+        os.kill(children_of(children_of(running.pid)[0])[0], signal.SIGKILL)
+        assert running.communicate()[1].startswith("error [environment] prepare-models: no memory left")
+        assert running.returncode == 3
+
+
 def test_a_private_server_gets_its_headers_and_nobody_else(place: Workplace) -> None:
     def private(request: Request) -> Answer:
         if request.headers.get("x-token") != "canary-token":

@@ -112,7 +112,7 @@ def test_a_damaged_engine_is_built_again(place: Workplace) -> None:
     plan.write_bytes(bytes(data))
     again = place.run().model("good")
     assert again["status"] == "built"
-    assert "has changed since it was built" in again["reason"]
+    assert again["reason"] == "rebuild because: the engine has changed since it was built"
     assert again["engine"]["sha256"] == good["engine"]["sha256"]
 
 

@@ -28,13 +28,14 @@ def test_a_cache_is_made_from_samples_and_kept(place: Workplace) -> None:
 def test_samples_that_were_moved_give_no_new_engine_and_changed_ones_do(place: Workplace) -> None:
     networks.conv(place.folder / "model.onnx")
     (place.folder / "samples").mkdir()
-    np.save(place.folder / "samples" / "0.npy", np.ones((1, 3, 32, 32), np.float32))
+    sample = np.random.default_rng(0).random((1, 3, 32, 32), np.float32)
+    np.save(place.folder / "samples" / "0.npy", sample)
     model = {"source": "model.onnx", "precision": "int8"}
     first = place.build(calibration={"images": "samples"}, **model)
     assert first["status"] == "built", first["error"]
     (place.folder / "samples").rename(place.folder / "moved")
     assert place.build(calibration={"images": "moved"}, **model)["status"] == "up-to-date"
-    np.save(place.folder / "moved" / "0.npy", np.full((1, 3, 32, 32), 2, np.float32))
+    np.save(place.folder / "moved" / "0.npy", 2 * sample)
     again = place.build(calibration={"images": "moved"}, **model)
     assert again["status"] == "built"
     assert "calibration sha256" in again["reason"]

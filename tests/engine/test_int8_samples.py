@@ -296,6 +296,10 @@ def test_images_reach_inputs_of_bytes_in_both_layouts(tmp_path: Path, layout: st
         with pytest.raises(ConvertError, match=why) as caught:
             calibrated(tmp_path, model, replace(config, **wrong))
         assert caught.value.code == "calibration-samples-unusable"
+    for image in (tmp_path / "images").iterdir():
+        Image.new("RGB", (8, 8)).save(image)
+    with pytest.raises(ConvertError, match="each input has one value only on the samples in"):
+        calibrated(tmp_path, model, config)
 
 
 def image_of(path: Path) -> Path:
@@ -355,3 +359,16 @@ def test_a_cache_that_was_made_from_samples_is_not_foreign_when_it_is_read_again
     with pytest.raises(ConvertError) as caught:
         covered(calibration_cache="cal.bin")
     assert caught.value.code == "calibration-cache-foreign"
+
+
+def test_a_scale_that_fp16_does_not_hold_is_missing_with_the_reason(tmp_path: Path) -> None:
+    source = uneven(tmp_path / "model.onnx")
+    (tmp_path / "given.cache").write_bytes(
+        calibration_cache.write({"input": 0.02, "h0": 1e-12, "h1": 0.02, "h2": 0.02})
+    )
+    read = calibration_cache.read(tmp_path / "given.cache", "given.cache")
+    job = ModelJob(name="m", source=str(source), output_dir="out", deploy_dir="out", precision="int8")
+    with prepared(job, source, tmp_path, cache=read, on_phase=lambda _: None) as typed:
+        assert typed.calibration is not None
+        assert typed.calibration["unusable"] == {"h0": "fp16 does not hold its scale"}
+        assert any("conv1" in warning["message"] for warning in typed.warnings)

@@ -32,6 +32,7 @@ from prepare_models_entrypoint.contract.identity import converter_of
 from prepare_models_entrypoint.contract.report import ProfileShapes
 from prepare_models_entrypoint.contract.source import Source, ngc_file
 from prepare_models_entrypoint.converters import by_tao_converter, trtexec
+from prepare_models_entrypoint.converters.precision import check_flags
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = list(catalog.entries().values())
@@ -213,10 +214,8 @@ def trtexec_vector(spec: ModelSpec, words: list[str]) -> list[str]:
     profiles = [{n: ProfileShapes(min=list(s.min), opt=list(s.opt), max=list(s.max)) for n, s in spec.inputs.items()}]
     plan_file = next((word for word in words if word.startswith("--saveEngine")), "=model.plan").partition("=")[2]
     calibration = [word.partition("=")[2] for word in words if word.startswith("--calib=")]
-    flags = trtexec.precision_flags(
-        spec.precision, (10, 3, 0), cache=calibration[0] if calibration else None,
-        remainder=spec.builder.int8_remainder,
-    )  # fmt: skip
+    of_precision = check_flags(spec.precision, trtexec.builder_flags((10, 3, 0)) or (), spec.builder.int8_remainder)
+    flags = trtexec.precision_flags(of_precision, calibration[0] if calibration else None)
     onnx = next(word for word in words if word.startswith("--onnx")).partition("=")[2]
     return trtexec.command(
         onnx, plan_file, profiles=profiles, builder=spec.builder, precision_flags=flags, program=words[0],

@@ -316,3 +316,18 @@ def test_a_user_without_account_or_home_can_work(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
     )
     assert done.stdout.split() == ["/var/run/docker.sock", "True"], done.stderr
+
+
+INTERRUPTED = """
+import os, signal, sys
+def interrupt(event, arguments):
+    if event == "import" and arguments[0] == "prepare_models.errors":
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(interrupt)
+from prepare_models.__main__ import main
+"""
+
+
+def test_ctrl_c_during_the_first_imports_leaves_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

@@ -12,8 +12,17 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from prepare_models_entrypoint.contract.external_data import check, files, locations, resolve, sha256_of, tensors
-from prepare_models_entrypoint.contract.external_errors import ExternalDataError, UnreadableError
+from prepare_models_entrypoint.contract.digest import combined
+from prepare_models_entrypoint.contract.external_data import (
+    ExternalDataError,
+    UnreadableError,
+    check,
+    files,
+    locations,
+    resolve,
+    tensors,
+)
+from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.onnx_graph import whole_file
 from tests import networks, odd_models
 
@@ -90,7 +99,7 @@ def named(path: Path, location: str) -> Path:
 
 def test_a_model_in_one_file_has_none(tmp_path: Path) -> None:
     assert files(networks.conv(tmp_path / "model.onnx")) == ()
-    assert sha256_of(()) is None
+    assert combined(()) is None
 
 
 @pytest.mark.parametrize("length", [1, 100, 127, 128, 129, 200, 255])
@@ -98,9 +107,9 @@ def test_a_model_in_one_file_has_none(tmp_path: Path) -> None:
 def test_every_length_of_a_name_and_every_suffix_of_a_model(tmp_path: Path, length: int, suffix: str) -> None:
     model = external(tmp_path / f"model{suffix}", "w" * length)
     assert files(model) == (tmp_path / ("w" * length),)
-    before = sha256_of(files(model))
+    before = combined(map(sha256_file, files(model)))
     external(model, "w" * length, seed=1)
-    assert sha256_of(files(model)) != before
+    assert combined(map(sha256_file, files(model))) != before
 
 
 def test_a_long_path_of_folders(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
 from .environment import BackendInfo, RuntimeInfo
-
-Version = Tuple[int, ...]
+from .settings import Version
 
 
 class Module(NamedTuple):

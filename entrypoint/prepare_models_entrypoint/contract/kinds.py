@@ -48,7 +48,11 @@ class Kind:
 
     def decode(self, raw: object, what: str) -> object:
         """Return the value of parsed JSON; ``what`` names it in the ContractError if it is invalid."""
-        return codec.typed(raw, self.json, what)
+        value: object = codec.typed(raw, self.json, what)
+        try:
+            return self.parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ContractError(f"{what}: expected {error}, found {raw!r}") from None
 
     def encode(self, value: Any) -> object:
         """Return the JSON form of a value."""
@@ -68,12 +72,6 @@ class Text(Kind):
 
     def __init__(self, expected: str, pattern: str = "", types: Sequence[str] = ("string",)) -> None:
         self.expected, self.pattern, self._types = expected, pattern, types
-
-    def decode(self, raw: object, what: str) -> object:
-        text = codec.typed(raw, str, what)
-        if self.pattern and not re.fullmatch(self.pattern, text):
-            raise ContractError(f"{what}: expected {self.expected}, found {raw!r}")
-        return text
 
     def schema(self) -> Schema:
         types: object = self._types[0] if len(self._types) == 1 else list(self._types)
@@ -121,11 +119,6 @@ class OneOf(Kind):
     def meant(self, text: str) -> Optional[str]:
         known = {**{word.lower(): word for word in self.words}, **self._spellings}
         return next((known[word] for word in near(text.strip().lower(), known, 0.8)), None)
-
-    def decode(self, raw: object, what: str) -> str:
-        if codec.typed(raw, str, what) not in self.words:
-            raise ContractError(f"{what}: expected {self.expected}, found {raw!r}")
-        return str(raw)
 
     def schema(self) -> Schema:
         return {"anyOf": [{"enum": list(self.words)}, VARIABLE]}

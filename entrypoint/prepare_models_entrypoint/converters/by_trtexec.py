@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import List, Optional
 
 from ..contract import external_data
-from ..contract.backends import TYPED_SINCE, Version
 from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import Binding, Calibration, WarningInfo
+from ..contract.settings import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache
@@ -40,7 +40,7 @@ def convert(request: BuildRequest, result: BuildResult, progress: Progress) -> N
     bindings, has_qdq, found = _look(request, cache)
     chosen = rule(
         model.precision,
-        flags=("FP16", "INT8", "BF16", "FP8") if version < TYPED_SINCE else None,
+        flags=trtexec.builder_flags(version),
         has_qdq=has_qdq,
         has_cache=cache is not None,
         remainder=model.builder.int8_remainder,
@@ -112,9 +112,7 @@ class _Attempt(Attempt):
     def _run(self, result: BuildResult, onnx: Path) -> None:
         """Build the engine with trtexec; for a check, only find out whether trtexec has the options."""
         request, model, source, version = self.request, self.request.model, self.request.source, self.version
-        flags = trtexec.precision_flags(
-            model.precision, version, cache=request.cache_file, remainder=model.builder.int8_remainder
-        )
+        flags = trtexec.precision_flags(self.chosen.flags, request.cache_file if "INT8" in self.chosen.flags else None)
         layers = str(_layer_info_file(request)) if flags else None
         self.keep(onnx)
         with located(onnx, source):

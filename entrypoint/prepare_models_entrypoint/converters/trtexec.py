@@ -7,14 +7,14 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import List, Mapping, Optional, Sequence, Tuple
 
-from ..contract.backends import TYPED_SINCE, Version, version_of
+from ..contract.backends import TYPED_SINCE, version_of
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import PathLike
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import ProfileShapes
-from ..contract.settings import Option
+from ..contract.settings import Option, Version
 from ..contract.source import Source
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
@@ -119,22 +119,15 @@ def additions(version: Version, *, layer_info: Optional[str], timing_cache: Opti
     return [*argv, "--skipInference" if trtexec_has("skipInference", version) else "--buildOnly"]
 
 
-def precision_flags(
-    requested: str, version: Version, *, cache: Optional[PathLike], remainder: Optional[str]
-) -> List[str]:
-    """Return the precision options, for versions that have them."""
-    if requested == "fp32" or version >= TYPED_SINCE:
-        return []
-    if not trtexec_has(requested, version):
-        raise ConvertError(
-            "precision-unavailable",
-            f"trtexec {'.'.join(map(str, version))} has no --{requested}",
-            hint="use precision: fp16, or build with a newer TensorRT",
-        )
-    flags = [f"--{requested}"]
-    if requested in ("int8", "fp8") and remainder != "fp32":
-        flags.append("--fp16")
-    return flags + ([f"--calib={cache}"] if cache and requested == "int8" else [])
+def builder_flags(version: Version) -> Optional[List[str]]:
+    """Return the precisions that trtexec has options for, as builder flags; None if only the graph decides."""
+    named = [name for name in ("FP16", "INT8", "BF16", "FP8") if trtexec_has(name.lower(), version)]
+    return named if version < TYPED_SINCE else None
+
+
+def precision_flags(flags: Sequence[str], cache: Optional[PathLike]) -> List[str]:
+    """Return the options for builder flags, and for the calibration cache that the builder gets."""
+    return [f"--{flag.lower()}" for flag in flags] + ([f"--calib={cache}"] if cache else [])
 
 
 def check_model(model: ModelJob, version: Version) -> None:
@@ -193,8 +186,8 @@ def equivalent(model: ModelJob, result: BuildResult) -> Optional[str]:
     version = NEWEST if backend is None or is_rtx else version_of(backend["version"])
     proof, lost = result["precision_proof"], any(options.lost_by_trtexec(*each) for each in model.builder.chosen())
     # Flags for the builder flags that were used; a rewritten graph contains its types.
-    by_flags = [f"--{name.lower()}" for name in proof["flags"]] if proof else []
-    by_flags += [f"--calib={cache_name(model)}"] if proof and proof["means"] == Means.FLAGS_AND_CACHE else []
+    cache = cache_name(model) if proof and proof["means"] == Means.FLAGS_AND_CACHE else None
+    by_flags = precision_flags(proof["flags"], cache) if proof else []
     if lost or (by_flags and (model.kept_patterns or (proof and proof["kept"]))):
         return None
     inputs = [binding for binding in result["io"] if binding["mode"] == "input"]

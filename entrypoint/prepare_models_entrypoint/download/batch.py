@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -113,15 +113,16 @@ class _Many:
 
     def _share_out(self, items: List[_Item], processes: int) -> None:
         """Have forks of this process obtain the files: Python uses one processor, which small files keep busy."""
-        access_of(self._job.network).web.disconnect()
-        importlib.import_module("tenacity")  # once for all of them, as requests with the line before
+        access_of(self._job.network).web.disconnect()  # this also imports requests once for all of them
         at_once = self._job.connections // processes
         shares = [range(first, len(items), processes) for first in range(processes)]
         works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
         ended = supervise_forks(works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None)
-        broken = [each.exit_code for each in ended if each.exit_code != 0]
+        broken = [each for each in ended if each.exit_code != 0]
+        if any(each.signal == signal.SIGKILL for each in broken):
+            raise MemoryError("a process that fetches was killed, as the kernel does when memory runs out")
         if broken:
-            raise RuntimeError(f"a process that fetches ended with status {broken[0]}")
+            raise RuntimeError(f"a process that fetches ended with status {broken[0].exit_code}")
 
     def _work(self, items: List[_Item], share: Sequence[int], at_once: int, parent: int, reports: int) -> int:
         """Obtain a share of the files in a fork."""

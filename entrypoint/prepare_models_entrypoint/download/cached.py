@@ -69,7 +69,7 @@ class Downloads(NamedTuple):
 
     def _recorded(self, remote: Remote, key: str, began: float) -> Optional[Content]:
         """Return what an earlier run, or another process since ``began``, fetched from this source."""
-        known = self.store.recall(key)
+        known = self.store.sources.recall(key)
         if known is None:
             return None
         stored = self.store.find(known["sha256"], remote.name)
@@ -117,7 +117,7 @@ class Downloads(NamedTuple):
         mark = remote.mark(validator)
         at = time.time()
         known = FetchRecord(source=remote.label, sha256=stored.sha256, mark=mark, promised=promised, at=at)
-        self.store.remember(key, known)
+        self.store.sources.remember(key, known)
 
     def _waiting(self, key: str) -> Callable[[], None]:
         """Return a function that reports the progress of the process that this one waits for."""

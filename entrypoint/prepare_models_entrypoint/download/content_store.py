@@ -26,9 +26,8 @@ from typing import Callable, ContextManager, Dict, Iterator, NamedTuple, Optiona
 
 from ..contract import downloads
 from ..contract.files import sha256_file
-from .history import FetchRecord, sources_of
-from .json_records import read_json, write_json
-from .range_locks import held
+from .history import Sources
+from .small_files import held, in_directory, read_json, write_json
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _WORTH_A_RECORD = 1 << 16  # hashing a smaller file is faster than reading a record of it
@@ -54,13 +53,16 @@ class Stored(NamedTuple):
 
 
 class Store:
-    """The store under a directory. All methods are safe in several threads and processes at once."""
+    """The store under a directory. All methods are safe in several threads and processes at once.
+
+    sources: which content each source had.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.parts = root / "parts"
         self._locks = root / "lock"
-        self._sources = sources_of(root / "sources.txt")
+        self.sources = Sources(root / "sources.txt")
 
     def find(self, sha256: str, name: str) -> Optional[Stored]:
         """Return content if it exists and is still what was verified."""
@@ -90,11 +92,7 @@ class Store:
         blob, source = downloads.blob(self.root, sha256), str(part)
         os.chmod(source, 0o444)
         status = os.stat(source)
-        try:
-            os.replace(source, str(blob))
-        except FileNotFoundError:
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, str(blob))
+        in_directory(blob, lambda: os.replace(source, str(blob)))
         if status.st_size >= _WORTH_A_RECORD:
             self._record(downloads.record(self.root, sha256), status)
         else:
@@ -104,14 +102,6 @@ class Store:
     def _record(self, record: Path, status: os.stat_result) -> None:
         record.parent.mkdir(exist_ok=True)
         write_json(record, _seen(status), unfinished_in=self.parts)
-
-    def recall(self, key: str) -> Optional[FetchRecord]:
-        """Return what is known about a source that was fetched before: sha256, mark, who promised it, and when."""
-        return self._sources.recall(key)
-
-    def remember(self, key: str, known: FetchRecord) -> None:
-        """Record which content a source had."""
-        self._sources.remember(key, known)
 
     def lock(
         self, key: str, on_wait: Callable[[], None] = lambda: None, *, shared: bool = False

@@ -30,15 +30,15 @@ class FileDigest:
             OSError: the file can't be read.
         """
         self.start()
-        wait_for([self])
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._value
 
-    @property
-    def thread(self) -> Optional[threading.Thread]:
-        """Return the thread that computes it, if any was started."""
-        return self._thread
+    def wait(self) -> None:
+        """Wait until the thread has ended, if any was started."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _read(self, file: Path) -> None:
         try:
@@ -49,5 +49,5 @@ class FileDigest:
 
 def wait_for(digests: Iterable[FileDigest]) -> None:
     """Wait until the threads of digests have ended."""
-    for thread in filter(None, (digest.thread for digest in digests)):
-        thread.join()
+    for digest in digests:
+        digest.wait()

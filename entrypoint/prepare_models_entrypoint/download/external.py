@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, external_data
-from ..contract.external_errors import ExternalDataError, UnreadableError
 from ..contract.source import Source
 from ..errors import FetchError
 from .content_store import Store, key_of
@@ -45,9 +44,9 @@ def of_model(
         named = external_data.locations(model.path)
         for location in named:
             external_data.inner(location)
-    except UnreadableError:
+    except external_data.UnreadableError:
         return ()  # the conversion refuses it
-    except ExternalDataError as error:
+    except external_data.ExternalDataError as error:
         raise FetchError("onnx-external-data", f"{source.public}: {error}", hint="export the model again") from None
     if len(named) > _MOST:
         what = f"{source.public} names {len(named)} files with weights"

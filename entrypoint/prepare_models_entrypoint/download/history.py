@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Optional, TypedDict
 
 from ..contract import schema
 from ..contract.codec import ContractError
 from ..contract.files import partial_file
+from .small_files import in_directory
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _OUTDATED = 1000  # obsolete lines, after which the file is rewritten
@@ -53,11 +53,7 @@ class Sources:
     def remember(self, key: str, known: FetchRecord) -> None:
         """Record which content a source had."""
         line = f"{key} {json.dumps(known)}\n".encode()
-        try:
-            descriptor = os.open(self._file, _APPEND, 0o644)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self._file), exist_ok=True)
-            descriptor = os.open(self._file, _APPEND, 0o644)
+        descriptor = in_directory(self._file, lambda: os.open(self._file, _APPEND, 0o644))
         try:
             os.write(descriptor, line)  # in one write, so that lines of several processes never mix
         finally:
@@ -87,9 +83,3 @@ class Sources:
             stream.writelines(b"%s %s\n" % (key.encode(), line) for key, line in self._lines.items())
             stream.flush()
             os.replace(str(partial), self._file)
-
-
-@lru_cache(maxsize=None)
-def sources_of(file: Path) -> Sources:
-    """Return this process's view of a file."""
-    return Sources(file)

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO, Iterator, Optional, Tuple
 
-from .json_records import read_json, write_json
+from .small_files import in_directory, read_json, write_json
 
 _CHUNK = 1 << 20
 WORTH_A_NOTE = 1 << 20  # fetching a smaller file again is faster than reading a note of it
@@ -38,7 +38,7 @@ class Part:
             path: the file; its server's mark is kept next to it.
             resume_without_validator: whether a known digest will verify it.
         """
-        with _opened(path) as stream:
+        with in_directory(path, lambda: open(path, "a+b", buffering=0)) as stream:
             part = cls(path, stream)  # unbuffered: what was written survives if the process is killed
             part._take_up(resume_without_validator=resume_without_validator)
             try:
@@ -88,9 +88,7 @@ class Part:
         """Append the next bytes."""
         if not self.is_noted and self.size + len(chunk) >= WORTH_A_NOTE:
             self.note()  # first: a process that watches a large part then finds its total size
-        view = memoryview(chunk)
-        while view:
-            view = view[self._stream.write(view) :]
+        write_all(self._stream, chunk)
         self._digest.update(chunk)
         self.size += len(chunk)
 
@@ -132,9 +130,8 @@ def _meta(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return open(str(path), "a+b", buffering=0)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(str(path), "a+b", buffering=0)
+def write_all(stream: BinaryIO, chunk: bytes) -> None:
+    """Write bytes to an unbuffered file, which may take them in parts."""
+    view = memoryview(chunk)
+    while view:
+        view = view[stream.write(view) :]

@@ -10,11 +10,11 @@ import contextlib
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO, Iterator, List, Optional
+from typing import Iterator, List, Optional
 
 from ..errors import FetchError
 from ..sources.body import RangeLostError, Remote
-from .part import Part
+from .part import Part, write_all
 from .streams import Streams
 
 _LEAST = 128 << 20  # smallest file that is split, in bytes
@@ -214,13 +214,7 @@ class _Ahead:
                 raise RangeLostError("the server sends other bytes than the range")
             for chunk in body.chunks:
                 wanted = chunk[: each.end - each.start - each.came]
-                _write(each.file, wanted)
+                write_all(each.file, wanted)
                 each.came += len(wanted)
                 if self._ended or len(wanted) < len(chunk):
                     return
-
-
-def _write(file: BinaryIO, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]

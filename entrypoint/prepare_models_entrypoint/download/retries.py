@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, Callable, List, Optional, TypeVar
 
 from ..errors import FetchError
 
@@ -85,7 +85,18 @@ class Effort:
         Raises:
             FetchError: the last failure, if it is permanent or the limits are reached.
         """
-        import tenacity  # imported here, as local files are never retried
+        failures: List[FetchError] = []
+        try:
+            return attempt()
+        except FetchError as error:
+            failures.append(error)
+
+        def again() -> T:
+            if failures:
+                raise failures.pop()
+            return attempt()
+
+        import tenacity  # with the first failure: most fetches have none
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
@@ -95,7 +106,7 @@ class Effort:
             reraise=True,
         )
         try:
-            return retrying(attempt)
+            return retrying(again)
         except FetchError as error:
             error.tried_enough = True
             raise

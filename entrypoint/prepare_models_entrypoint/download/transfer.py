@@ -12,7 +12,7 @@ from .disk_space import check_both
 from .part import Part
 from .ranges import Split
 from .retries import Effort, RetryLimits
-from .streams import Stream, Streams
+from .streams import Streams
 
 
 class Progress(TypedDict):
@@ -53,7 +53,7 @@ class Download:
         streams: Streams,
     ) -> None:
         self.remote, self.part, self.promise, self.on_progress = remote, part, promise, on_progress
-        self.copy_to, self.streams, self.stream = copy_to, streams, Stream()
+        self.copy_to, self.streams, self.stream = copy_to, streams, object()
         self.mismatches = self.furthest = 0
         self.resumed = False
         self.doubt: Optional[FetchError] = None

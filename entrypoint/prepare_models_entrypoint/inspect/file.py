@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from ..contract import converters, other_formats
 from ..contract.companions import PLAN, PLAN_ENDINGS, is_provisioned
@@ -22,15 +22,15 @@ _LARGEST = (2 << 30) - 1  # protobuf's limit for one message
 
 
 def describe_all(
-    files: Sequence[Path], key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False
-) -> List[Document]:
-    """Return a document for each file, see ``describe``."""
+    files: Sequence[Path], key_file: Optional[Path], layers: bool, weights: bool
+) -> Dict[str, List[Document]]:
+    """Return ``files``, a document for each, see ``describe``."""
     if sum(file.suffix.lower() == ".onnx" for file in files) > 1:
         # Import onnx here once for the forked processes that read the files; without threads, because they are forks.
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         with contextlib.suppress(ImportError):
             import onnx.shape_inference  # noqa: F401  # for the forks that come
-    return [describe(file, key_file, layers=layers, weights=weights) for file in files]
+    return {"files": [describe(file, key_file, layers=layers, weights=weights) for file in files]}
 
 
 def describe(file: Path, key_file: Optional[Path] = None, *, layers: bool = False, weights: bool = False) -> Document:

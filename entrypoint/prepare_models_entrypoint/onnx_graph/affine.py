@@ -5,7 +5,7 @@ Batch normalization that can't be folded is brought to parameters of a harmless 
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Optional, Tuple
+from typing import Mapping, Optional, Tuple
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
@@ -34,7 +34,8 @@ def fold(model: ModelProto) -> int:
         model: as ``prepare`` returns it.
     """
     folder = _Folder(Names(model), walk.readers(model))
-    folder.graph(types.of(model))
+    for scope in types.of(model).all():
+        folder.graph(scope)
     drop_unread(model)
     return folder.count
 
@@ -48,8 +49,6 @@ class _Folder:
         producers = {name: node for node in graph.node for name in node.output}
         folded = []
         for node in graph.node:
-            for inner in scope.inner.get(node.name, ()):
-                self.graph(inner)
             made = self._convolved(node, scope, producers)
             before = producers[made] if made else None
             step = _step(node, made, before, scope) if before is not None else None
@@ -65,11 +64,8 @@ class _Folder:
 
     def _convolved(self, node: NodeProto, scope: Scope, producers: Mapping[str, NodeProto]) -> str:
         """Return which input of a node a convolution makes for it alone, '' where there is none."""
-        made: Iterator[str] = iter(node.input[:2])
-        return next((name for name in made if self._is_of_convolution(name, scope, producers)), "")
-
-    def _is_of_convolution(self, name: str, scope: Scope, producers: Mapping[str, NodeProto]) -> bool:
-        return name in producers and self.readers[name] == 1 and _takes(producers[name], scope)
+        made = (name for name in node.input[:2] if name in producers and self.readers[name] == 1)
+        return next((name for name in made if _takes(producers[name], scope)), "")
 
     def _merge(self, graph: GraphProto, conv: NodeProto, output: str, step: Tuple[Array, Array], scope: Scope) -> None:
         """Point the convolution to new weights and bias, and let it write what the step behind it wrote."""

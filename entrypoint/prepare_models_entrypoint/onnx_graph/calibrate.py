@@ -64,8 +64,8 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
             sample_files.feeds(paths, config, inputs), lambda done: progress("calibrate", done, len(paths)), len(paths)
         )
         scales = measured.scales()
-        if not any(any(found.seen.values()) for found in scales.values()):
-            raise _all_zero(config.images)
+        if not measured.differ or not any(any(found.seen.values()) for found in scales.values()):
+            raise _same(config.images, differ=measured.differ)
         found = _searched(measured, scales, job, lambda done, most: progress("try int8", done, most))
     except runners.runtime_errors() as error:
         raise _impossible(str(error)) from None
@@ -134,13 +134,14 @@ def _is_writable(name: str) -> bool:
 class _Measured(Observed):
     """Ranges of a model's float tensors.
 
-    values: how many values a run computes and reads from weights. shapes: of each tensor in a run.
+    values: how many values a run computes and reads from weights. shapes: of each tensor in a run. differ: whether an
+    input has several values, in a sample or in all of them.
     """
 
     def __init__(self, model: ModelProto, methods: Sequence[str]) -> None:
         super().__init__(model)
         self.model, self.methods = model, methods
-        self.values = 0.0
+        self.values, self.differ = 0.0, False
         self.shapes: Dict[str, Tuple[int, ...]] = {}
         self._picked: List[Feed] = []
         self._ranges: Dict[str, Range] = {}
@@ -151,6 +152,8 @@ class _Measured(Observed):
         for feed in feeds:
             done(count)
             self.values = stored
+            first = self._picked[0] if self._picked else feed
+            self.differ = self.differ or any(bool((first[name].flat[:1] != each).any()) for name, each in feed.items())
             self.run(feed)
             wanted = max(_FEWEST_JUDGED, min(_MOST_JUDGED, int(_JUDGED_VALUES / max(1.0, self.values))))
             if count * wanted >= len(self._picked) * files:
@@ -184,10 +187,11 @@ class _Measured(Observed):
         }
 
 
-def _all_zero(images: str) -> ConvertError:
+def _same(images: str, *, differ: bool) -> ConvertError:
+    why = "all values of the model are 0" if differ else "each input has one value only"
     return ConvertError(
         "calibration-samples-unusable",
-        f"all values of the model are 0 on the samples in {images}",
+        f"{why} on the samples in {images}",
         hint="give typical images, and check preprocess:",
     )
 

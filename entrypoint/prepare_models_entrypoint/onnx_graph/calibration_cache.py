@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional
 
@@ -50,6 +50,12 @@ class CalibrationCache:
     def of_nothing(cls, why: str) -> "CalibrationCache":
         """Return an empty cache, for samples that gave no scales."""
         return cls("", "", {}, b"", refused=why)
+
+    def without(self, names: Iterable[str], why: str) -> "CalibrationCache":
+        """Return the cache with some scales as unusable."""
+        unusable = dict.fromkeys(names, why)
+        left = {name: scale for name, scale in self.scales.items() if name not in unusable}
+        return replace(self, scales=left, unusable={**self.unusable, **unusable})
 
     def written_for(self) -> List[str]:
         """Return the TensorRT versions that the header's number can mean; TAO always uses the older formula."""
@@ -182,10 +188,10 @@ def check(found: Calibration, *, allow_fallback: bool, kept: Mapping[str, str] =
     """
     if not found["wanted"] and not allow_fallback:
         staying = ", ".join(f"{name} ({why})" for name, why in list(kept.items())[:5])
+        none = "the model has no layer that can run in int8 (convolutions, matrix products with constant weights)"
         raise ConvertError(
             "precision-not-delivered",
-            "int8 was requested, and the model has no layer that can run in int8 (convolutions and matrix products "
-            f"with constant weights, poolings){f'; these stay in fp32: {staying}' if kept else ''}",
+            f"int8 was requested, and {f'all layers that could run in it stay in fp32: {staying}' if kept else none}",
             hint="use builder: {int8_remainder: fp32} if fp16 does not hold their values, or keep less in fp32"
             if kept
             else "use precision: fp16 for this model",
@@ -222,7 +228,7 @@ def _how_to_fit(found: Calibration) -> str:
             f"names differ by ':0' only ({theirs!r} in the cache, {own!r} in the model): rename them if the cache "
             "belongs to this network, or use the cache made for this export"
         )
-    if found["unusable"]:
+    if "infinite" in found["unusable"].values():
         return "these scales come from quantization-aware training: use the model's export with Q/DQ nodes, or fp16"
     return "use the cache that belongs to this model version; names change when a model is exported again"
 

@@ -7,7 +7,8 @@ from typing import List, Mapping, Sequence, Set
 
 from onnx import TensorProto
 
-from . import hazards, precautions
+from . import precautions
+from .hazards import Hazards
 from .operators import ARITHMETIC, COUNTING, FOLLOW, MOVES, named
 from .sites import Site
 from .types import Scope
@@ -43,10 +44,8 @@ class Decision:
 
 def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], samples: bool) -> Decision:
     """Return what becomes narrow; see ``retype`` for the arguments."""
-    forbidden = hazards.find(sites, narrow)
-    careful = precautions.Precautions()
-    if not samples:
-        careful = precautions.find(sites, overflows=narrow.kind == TensorProto.FLOAT16)
+    forbidden = Hazards(sites, narrow)
+    careful = precautions.find(() if samples else sites, overflows=narrow.kind == TensorProto.FLOAT16)
     reasons = {**careful.kept, **forbidden.kept, **keep}
     decision = Decision(bounds=forbidden.bounds, suspects=careful.suspects, precautions=careful.kept)
     flow = _Flow()

@@ -7,6 +7,7 @@ from onnx import ModelProto, helper
 from ..errors import ConvertError
 from . import graph
 from .schemas import STANDARD
+from .whole_file import HOW_TO_NAME_ONE
 
 
 def declare(model: ModelProto) -> None:
@@ -28,8 +29,7 @@ def declare(model: ModelProto) -> None:
         raise ConvertError(
             "onnx-invalid",
             f"the model uses standard operators and lists operator sets for {', '.join(sorted(known)) or 'none'} only",
-            hint="export it again, or write the operator set that it was exported with: "
-            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
+            hint=HOW_TO_NAME_ONE,
         )
     for domain in sorted(used - set(graph.STANDARD_DOMAINS)):
         model.opset_import.append(helper.make_opsetid(domain, 1))

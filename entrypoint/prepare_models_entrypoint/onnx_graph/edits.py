@@ -8,7 +8,7 @@ from onnx import ModelProto
 from ..contract.conversion import OnnxConfig
 from ..errors import ConvertError, missing
 from . import graph, model_file
-from .walk import reads
+from .walk import leading
 
 
 def apply(model: ModelProto, changes: OnnxConfig) -> ModelProto:
@@ -44,7 +44,7 @@ def _with_shapes(model: ModelProto, changes: OnnxConfig) -> ModelProto:
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(model) if model.ByteSize() < 1 << 30 else model
+    return graph.inferred(model)
 
 
 def _with_outputs(model: ModelProto, changes: OnnxConfig) -> ModelProto:
@@ -56,24 +56,16 @@ def _with_outputs(model: ModelProto, changes: OnnxConfig) -> ModelProto:
             f"the model has no tensor {', '.join(unknown)} to select as output",
             hint="'prepare-models inspect FILE' shows the outputs; other tensor names are in the exporter's graph",
         )
-    inferred = onnx.shape_inference.infer_shapes(model) if model.ByteSize() < 1 << 30 else model
-    values = {value.name: value for value in (*inferred.graph.output, *inferred.graph.value_info)}
+    inferred = graph.inferred(model).graph
+    values = {value.name: value for value in (*inferred.output, *inferred.value_info)}
     del model.graph.output[:]
     for name in changes.outputs:
         found = values.get(name) or onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         model.graph.output.append(found)
-    _drop_dead_nodes(model, changes.outputs)
-    return model
-
-
-def _drop_dead_nodes(model: ModelProto, outputs: "tuple[str, ...]") -> None:
-    needed, kept = set(outputs), []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            kept.append(node)
-            needed.update(reads(node))
+    kept = leading(model.graph.node, changes.outputs)
     del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
+    model.graph.node.extend(kept)
+    return model
 
 
 def _sanitized(model: ModelProto) -> ModelProto:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Dict, Optional, Tuple
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto
 
+from . import weights
 from .names import Names
 from .walk import attributes
 
@@ -30,19 +31,17 @@ def spread(model: ModelProto) -> None:
         for index, other in ((0, 1), (1, 0)):
             factor, shape = constants.get(node.input[index]), made.get(node.input[other])
             if factor is not None and shape is not None and _is_single(factor, len(shape)):
-                name = names.fresh(f"{factor.name}_of_channels")
-                value = numpy_helper.to_array(factor).reshape(-1)[0]
-                model.graph.initializer.append(numpy_helper.from_array(np.full(shape, value, np.float32), name))
-                node.input[index] = name
+                values = np.full(shape, weights.array(factor).reshape(-1)[0], np.float32)
+                node.input[index] = weights.add(model.graph, values, names.fresh(f"{factor.name}_of_channels"))
 
 
 def _shape(node: NodeProto, constants: Dict[str, TensorProto]) -> Optional[Tuple[int, ...]]:
     """Return the shape of one value per channel if a node is a convolution in fp32, else None."""
-    weights = constants.get(node.input[1])
-    if weights is None or weights.data_type != TensorProto.FLOAT or len(weights.dims) < 3:
+    kernel = constants.get(node.input[1])
+    if kernel is None or kernel.data_type != TensorProto.FLOAT or len(kernel.dims) < 3:
         return None
-    channels = weights.dims[0] if node.op_type == "Conv" else weights.dims[1] * attributes(node).get("group", 1)
-    return (1, channels, *(1 for _ in weights.dims[2:]))
+    channels = kernel.dims[0] if node.op_type == "Conv" else kernel.dims[1] * attributes(node).get("group", 1)
+    return (1, channels, *(1 for _ in kernel.dims[2:]))
 
 
 def _is_single(factor: TensorProto, rank: int) -> bool:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import List, Sequence, Tuple
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, TypeProto, helper, numpy_helper
 
 from ..contract.job import ModelJob
 from ..errors import ConvertError, missing
 from . import domains, equivalence, graph, model_file, rescue
-
-_BRANCHES = ("If",)
 
 
 def fix(model: ModelProto, job: ModelJob) -> None:
@@ -22,8 +20,21 @@ def fix(model: ModelProto, job: ModelJob) -> None:
     Raises:
         ConvertError: there is no such input, or the values don't fit it.
     """
+    main = model.graph
     for name, values in job.onnx.constants.items():
-        _fix(model.graph, name, values)
+        found = next((value for value in main.input if value.name == name), None)
+        if found is None:
+            own = {tensor.name for tensor in main.initializer}
+            inputs = ", ".join(value.name for value in main.input if value.name not in own) or "none"
+            raise ConvertError(
+                "inputs-unknown",
+                f"onnx.constants names {name!r}; the model's inputs are {inputs}",
+                hint="use the model's own input names",
+            )
+        main.input.remove(found)
+        for tensor in [tensor for tensor in main.initializer if tensor.name == name]:
+            main.initializer.remove(tensor)  # a default, which the manifest's value replaces
+        main.initializer.append(_tensor(found.type.tensor_type, name, values))
 
 
 def by_constants(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelProto, List[str]]:
@@ -64,23 +75,7 @@ def by_sizes(model: ModelProto, job: ModelJob, work_dir: Path) -> Tuple[ModelPro
 
 def branches(model: ModelProto) -> int:
     """Return the number of If nodes in a model."""
-    return sum(node.op_type in _BRANCHES and not node.domain for node in graph.nodes(model))
-
-
-def _fix(main: GraphProto, name: str, values: Sequence[float]) -> None:
-    found = [value for value in main.input if value.name == name]
-    if not found:
-        own = {tensor.name for tensor in main.initializer}
-        inputs = ", ".join(value.name for value in main.input if value.name not in own) or "none"
-        raise ConvertError(
-            "inputs-unknown",
-            f"onnx.constants names {name!r}; the model's inputs are {inputs}",
-            hint="use the model's own input names",
-        )
-    main.input.remove(found[0])
-    for tensor in [tensor for tensor in main.initializer if tensor.name == name]:
-        main.initializer.remove(tensor)  # a default, which the manifest's value replaces
-    main.initializer.append(_tensor(found[0].type.tensor_type, name, values))
+    return sum(node.op_type == "If" and not node.domain for node in graph.nodes(model))
 
 
 def _tensor(kind: "TypeProto.Tensor", name: str, values: Sequence[float]) -> TensorProto:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fnmatch
 from typing import Dict, Iterator, List, Sequence
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, shape_inference
 
 from .walk import graphs
 
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_LARGEST_INFERRED = 1 << 30  # bytes
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN")
 
@@ -39,6 +40,11 @@ def asked_in_fp32(model: ModelProto, patterns: Sequence[str]) -> Dict[str, str]:
         if pattern is not None:
             found[node.name] = f"keep_fp32: {pattern}"
     return found
+
+
+def inferred(model: ModelProto, *, data_prop: bool = False) -> ModelProto:
+    """Return the model with the shapes that ONNX infers, or the model itself if it is too large for that."""
+    return shape_inference.infer_shapes(model, data_prop=data_prop) if model.ByteSize() < _LARGEST_INFERRED else model
 
 
 def opset(model: ModelProto) -> int:

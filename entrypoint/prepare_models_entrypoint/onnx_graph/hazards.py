@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -20,37 +19,24 @@ _BIAS = (2, 3)  # its position, and that of the mean of a batch normalization
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
 
 
-@dataclass
 class Hazards:
-    """What constants rule out, and what they allow.
+    """What the constants of a model rule out, and what they allow.
 
     kept: nodes that have to stay as they are, with the reason. bounds: inputs whose out-of-range values change nothing,
     by node and position; true if they have to become infinite.
     """
 
-    kept: Dict[str, str] = field(default_factory=dict)
-    bounds: Dict[Tuple[str, int], bool] = field(default_factory=dict)
-
-
-def find(sites: Sequence[Site], narrow: Narrow) -> Hazards:
-    """Return what the constants of a model rule out."""
-    return _Search(sites, narrow).search()
-
-
-class _Search:
     def __init__(self, sites: Sequence[Site], narrow: Narrow) -> None:
-        self.sites, self.narrow = sites, narrow
-        self.found = Hazards()
+        self.narrow = narrow
+        self.kept: Dict[str, str] = {}
+        self.bounds: Dict[Tuple[str, int], bool] = {}
         self.readers = readers(sites)
         self.products = {site.node.output[0] for site in sites if site.node.op_type in (*_BIASED, "MatMul")}
         self.verdicts: Dict[Tuple[int, str, bool], Optional[Misfit]] = {}
-
-    def search(self) -> Hazards:
-        for site in self.sites:
+        for site in sites:
             for index, name, tensor in self._constants(site):
                 each = site.node.op_type in STEEP and (site.node.op_type != "Div" or index == 1)
                 self._judge(site, index, name, self._verdict(site, name, tensor, each=each))
-        return self.found
 
     def _constants(self, site: Site) -> Iterator[Tuple[int, str, TensorProto]]:
         """Yield the constants whose values reach the output of a node, with their positions."""
@@ -63,12 +49,9 @@ class _Search:
             converted = site.node.op_type in ("Cast", "CastLike")
             if tensor is not None and (
                 (tensor.data_type == TensorProto.FLOAT and (site.narrows(index) or converted))
-                or (converted and index == 0 and tensor.data_type in _CONVERTED and self._makes_float(site))
+                or (converted and index == 0 and tensor.data_type in _CONVERTED and site.is_float(site.node.output[0]))
             ):
                 yield index, name, tensor
-
-    def _makes_float(self, site: Site) -> bool:
-        return site.scope.get(site.node.output[0]) == TensorProto.FLOAT
 
     def _verdict(self, site: Site, name: str, tensor: TensorProto, *, each: bool) -> Optional[Misfit]:
         key = (id(site.scope), name or site.node.name, each)
@@ -84,7 +67,7 @@ class _Search:
             tensor = site.scope.constant(name)
             if operator in COMPARISONS or (tensor is not None and self._is_harmless(operator, index, tensor)):
                 if found.why == LARGE:
-                    self.found.bounds[site.node.name, index] = operator in COMPARISONS
+                    self.bounds[site.node.name, index] = operator in COMPARISONS
                 return
         if site.variables:
             self._keep(site, f"its constant {name!r} is {found.told(self.narrow)}")
@@ -102,7 +85,7 @@ class _Search:
         return site.node.input[1 - index] in self.products and tensor is not None and weights.size(tensor) > 1
 
     def _keep(self, site: Site, reason: str) -> None:
-        self.found.kept.setdefault(site.node.name, reason)
+        self.kept.setdefault(site.node.name, reason)
 
     def _is_harmless(self, operator: str, index: int, tensor: TensorProto) -> bool:
         """Return whether out-of-range values are only bounds beyond every number of the narrower type."""
@@ -170,4 +153,4 @@ def _needs(operator: str, index: int, *, large: bool) -> bool:
 
 
 def _floats_out(site: Site) -> Iterator[str]:
-    return (name for name in site.node.output if name and site.scope.get(name) == TensorProto.FLOAT)
+    return filter(site.is_float, site.node.output)

@@ -28,10 +28,10 @@ class Range:
     def take(self, values: Any) -> None:
         """Add the values of one sample."""
         flat = values.reshape(-1)
-        most = _largest(flat)
+        most = _most(flat)
         if not np.isfinite(most):
             flat = flat[np.isfinite(flat)]
-            most = _largest(flat)
+            most = _most(flat)
         self._second = max(self._second, min(self.most, most))
         self.most = max(self.most, most)
         if self.counts is not None and flat.size:
@@ -63,7 +63,13 @@ class Range:
         self.top = float(top)
 
 
-def _largest(values: Any) -> float:
+def largest(values: Any) -> float:
+    """Return the largest finite magnitude, 0 if there is none."""
+    most = _most(values)
+    return most if np.isfinite(most) else _most(values[np.isfinite(values)])
+
+
+def _most(values: Any) -> float:
     return float(max(values.max(initial=0.0), -values.min(initial=0.0)))
 
 

@@ -9,7 +9,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from .segments import Segments, Values
+from .histogram import largest
+from .segments import Segments, Values, nbytes
 
 _SEGMENT_BYTES = 256 << 20
 _FIRST, _MOST = 16, 512  # nodes of a segment
@@ -36,19 +37,9 @@ class Seen:
 
     def take(self, value: Any, twin: Optional[Any]) -> None:
         """Add one sample's values, and those of its twin (None without a twin)."""
-        if not value.size:
+        self.most = max(self.most, largest(value))
+        if twin is None or twin.shape != value.shape or not value.size:
             return
-        low, high = float(value.min()), float(value.max())
-        if not np.isfinite([low, high]).all():
-            finite = value[np.isfinite(value)]
-            if not finite.size:
-                return
-            low, high = float(finite.min()), float(finite.max())
-        self.most = max(self.most, abs(high), abs(low))
-        if twin is not None and twin.shape == value.shape:
-            self._compare(value, twin)
-
-    def _compare(self, value: Any, twin: Any) -> None:
         with np.errstate(all="ignore"):
             apart = np.abs(twin - value)
         error = float(apart.max())
@@ -76,7 +67,7 @@ class _Pace:
 
     def took(self, found: Values) -> None:
         """Record how large the tensors of a segment are."""
-        scaled = int(self._step * _SEGMENT_BYTES / max(1, _bytes(found)))
+        scaled = int(self._step * _SEGMENT_BYTES / max(1, nbytes(found)))
         self._step = max(1, min(_MOST, 2 * self._step, scaled))
 
 
@@ -117,7 +108,7 @@ class Watched(Observed):
 
     def take(self, found: Values) -> None:
         """See ``Observed``."""
-        self.observed_bytes += _bytes(found)
+        self.observed_bytes += nbytes(found)
         for name, value in found.items():
             if is_float(value):
                 self.shapes[name] = value.shape
@@ -196,7 +187,3 @@ def _ends(nodes: Sequence[NodeProto], places: Mapping[str, int], count: int) -> 
 def is_float(value: Any) -> bool:
     """Return whether a value is a tensor of float32."""
     return isinstance(value, np.ndarray) and value.dtype == np.float32
-
-
-def _bytes(values: Values) -> int:
-    return sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray))

@@ -6,7 +6,7 @@ such a loop only if its condition never ends it.
 
 from __future__ import annotations
 
-from typing import Container, List
+from typing import List
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto
@@ -39,12 +39,10 @@ def bound(model: ModelProto) -> List[str]:
     """Give these loops a count that is never reached and a condition that is always true; return their names."""
     names, loops, known = Names(model), unbounded(model), Constants(model)
     constants = {"rounds": np.array(_ENDLESS, np.int64), "always": np.array(True)}
-    given = {wish: names.fresh(wish) for wish in constants}
-    for wish, array in constants.items():
-        model.graph.initializer.append(weights.tensor(array, given[wish]))
+    given = [weights.add(model.graph, array, names.fresh(wish)) for wish, array in constants.items()]
     for node in loops:
         node.input.extend([""] * (2 - len(node.input)))
-        for position, name in enumerate(given.values()):
+        for position, name in enumerate(given):
             if _is_open(node, position, known):
                 node.input[position] = name
     return [node.name or node.op_type for node in loops]
@@ -59,11 +57,8 @@ def uncounted(model: ModelProto) -> List[str]:
     constants = Constants(model)
     read = readers(model)
     loops = [node for node in graph.nodes(model) if node.op_type == "Loop"]
-    return [node.name for node in loops if _collects(node, read) and not _is_counted(node, constants)]
-
-
-def _collects(node: NodeProto, read: Container[str]) -> bool:
-    return any(name in read for name in node.output[len(node.input[2:]) :])
+    collecting = [node for node in loops if any(name in read for name in node.output[len(node.input[2:]) :])]
+    return [node.name for node in collecting if not _is_counted(node, constants)]
 
 
 def _is_counted(node: NodeProto, constants: Constants) -> bool:

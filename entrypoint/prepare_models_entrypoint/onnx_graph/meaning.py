@@ -44,7 +44,7 @@ def of(model: ModelProto, feed: Mapping[str, Any]) -> Meaning:
     floats = [name for name in names if scope.get(name) in types.FLOATS]
     quantities = {name for name in names if name not in floats and _is_quantity(name, makers, scope)}
     tails = {name: _Tail(name, makers) for name in floats}
-    return Meaning(quantities, {name: tail.kinds(model, feed, scope) for name, tail in tails.items() if tail.is_mixed})
+    return Meaning(quantities, {name: tail.kinds(model, feed) for name, tail in tails.items() if tail.is_mixed})
 
 
 def _is_quantity(output: str, makers: Makers, scope: Scope) -> bool:
@@ -88,7 +88,7 @@ class _Tail:
         self._numbers = {name: sorted(set(operators.values())).index(kind) for name, kind in operators.items()}
         self.is_mixed = len(set(operators.values())) > 1
 
-    def kinds(self, model: ModelProto, feed: Mapping[str, Any], scope: Scope) -> Any:
+    def kinds(self, model: ModelProto, feed: Mapping[str, Any]) -> Any:
         """Return the number of each value's kind: numbers are moved as the values are."""
         nodes = [node for node in model.graph.node if node.name in self._nodes]
         own = {name for node in nodes for name in node.output}
@@ -97,7 +97,10 @@ class _Tail:
             name: np.full_like(value, self._numbers[name]) if name in self._numbers else value
             for name, value in _values(model, read, feed).items()
         }
-        inputs = [helper.make_tensor_value_info(name, scope.get(name), value.shape) for name, value in given.items()]
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in given.items()
+        ]
         moves = helper.make_graph(nodes, "moves", inputs, [helper.make_empty_tensor_value_info(self._output)])
         tail = helper.make_model(moves, opset_imports=model.opset_import, ir_version=model.ir_version)
         return np.rint(Segments(tail).run(given)[self._output]).astype(np.int8)

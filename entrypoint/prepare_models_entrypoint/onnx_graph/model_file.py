@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 
 import onnx
 from google.protobuf.message import DecodeError, Message
@@ -60,7 +61,11 @@ def _structure(path: Path) -> Tuple[ModelProto, Dict[str, Tuple[int, int]]]:
 
 def bring(model: ModelProto) -> None:
     """Load all weights into memory, in place, for code that doesn't know that they are in files."""
-    for tensor in tensors(model):
+    _bring(tensors(model))
+
+
+def _bring(stored: Iterable[TensorProto]) -> None:
+    for tensor in stored:
         if tensor.data_location == TensorProto.EXTERNAL:
             weights.bring(tensor)
 
@@ -70,9 +75,7 @@ def save(model: ModelProto, path: Path) -> None:
 
     The model is not modified.
     """
-    for tensor in _inner(model):  # a file can't refer to itself from there
-        if tensor.data_location == TensorProto.EXTERNAL:
-            weights.bring(tensor)
+    _bring(_inner(model))  # a file can't refer to itself from there
     large = [tensor for tensor in model.graph.initializer if _is_large(tensor)]
     shell = _without(model, large)
     if shell.ByteSize() + sum(weights.nbytes(tensor) for tensor in large) < _LARGEST_FILE:
@@ -126,10 +129,6 @@ def _fill(target: Message, source: Message, instead: "dict[str, Sequence[TensorP
             setattr(target, descriptor.name, value)
 
 
-def _head(tensor: TensorProto) -> TensorProto:
-    return TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-
-
 def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> None:
     graph = shell.graph.SerializeToString()
     heads = [_initializer_head(tensor) for tensor in large]
@@ -147,7 +146,7 @@ def _write_whole(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
 def _initializer_head(tensor: TensorProto) -> bytes:
     """Return the bytes before an initializer's values."""
     length = weights.nbytes(tensor)
-    head: bytes = _head(tensor).SerializeToString() + skeleton.prefix(_RAW_DATA, length)
+    head: bytes = weights.head(tensor).SerializeToString() + skeleton.prefix(_RAW_DATA, length)
     return skeleton.prefix(_INITIALIZER, len(head) + length) + head
 
 
@@ -157,7 +156,7 @@ def _write_parts(shell: ModelProto, large: List[TensorProto], path: Path) -> Non
             at = -(-stream.tell() // _ALIGNMENT) * _ALIGNMENT
             stream.seek(at)
             head = shell.graph.initializer.add()
-            head.CopyFrom(_head(tensor))
+            head.CopyFrom(weights.head(tensor))
             weights.refer(head, Path(f"{path.name}.weights"), at, weights.nbytes(tensor))
             stream.writelines(weights.chunks(tensor))
     with naming(path):
@@ -172,11 +171,8 @@ def tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def _inner(model: ModelProto) -> Iterator[TensorProto]:
-    """Yield all tensors except the initializers of the outermost graph."""
-    outermost = len(model.graph.initializer)
-    for index, tensor in enumerate(tensors(model)):
-        if index >= outermost:
-            yield tensor
+    """Return all tensors except the initializers of the outermost graph."""
+    return itertools.islice(tensors(model), len(model.graph.initializer), None)
 
 
 def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:

@@ -20,11 +20,6 @@ from ..contract.verification import CalibrationConfig
 from ..errors import ConvertError
 from . import calibrate, model_file, sample_files
 
-_LOG_LEVEL = "WARNING"
-
-
-_MODULE = "modelopt.onnx.quantization"
-
 
 def check() -> None:
     """Refuse fp8 if Model Optimizer is not installed; it isn't imported, as that takes seconds."""
@@ -34,8 +29,12 @@ def check() -> None:
 
 def to_fp8(model: ModelProto, job: ModelJob, work_dir: Path) -> ModelProto:
     """Return the model with fp8 Q/DQ nodes, whose scales come from the samples of ``calibration:``."""
-    quantization = _module()
-    copy, output = _copy(model, work_dir), work_dir / "rewritten.onnx.fp8.onnx"
+    try:
+        quantization = importlib.import_module("modelopt.onnx.quantization")
+    except ImportError as error:
+        raise _missing(str(error)) from error
+    copy, output = (work_dir / f"rewritten.onnx.{name}.onnx" for name in ("copy", "fp8"))
+    model_file.save(model, copy)
     quantization.quantize(
         str(copy),
         quantize_mode="fp8",
@@ -44,16 +43,9 @@ def to_fp8(model: ModelProto, job: ModelJob, work_dir: Path) -> ModelProto:
         nodes_to_exclude=[fnmatch.translate(pattern) for pattern in job.kept_patterns],
         high_precision_dtype="fp32" if job.builder.int8_remainder == "fp32" else "fp16",
         output_path=str(output),
-        log_level=_LOG_LEVEL,
+        log_level="WARNING",
     )
     return model_file.load(output)
-
-
-def _module() -> Any:
-    try:
-        return importlib.import_module(_MODULE)
-    except ImportError as error:
-        raise _missing(str(error)) from error
 
 
 def _missing(why: str) -> ConvertError:
@@ -62,12 +54,6 @@ def _missing(why: str) -> ConvertError:
         f"this backend takes fp8 from the graph, and NVIDIA Model Optimizer, which rewrites it, is not usable: {why}",
         hint=f"{extras.install('modelopt')} (several gigabytes, with PyTorch), or use fp16 or int8",
     )
-
-
-def _copy(model: ModelProto, work_dir: Path) -> Path:
-    copy = work_dir / "rewritten.onnx.copy.onnx"
-    model_file.save(model, copy)
-    return copy
 
 
 def _samples(model: ModelProto, job: ModelJob) -> Any:

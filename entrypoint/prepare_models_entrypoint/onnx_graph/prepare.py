@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
+from typing import Container, Optional
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto, helper
@@ -68,12 +68,20 @@ def _dense(sparse: SparseTensorProto) -> Optional[TensorProto]:
     return weights.tensor(dense.reshape(shape), sparse.values.name, sparse.values.data_type)
 
 
-def drop_unread(model: ModelProto) -> None:
-    """Remove constants that nothing reads any more."""
-    read = readers(model)
-    for graph in graphs(model.graph):
-        for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
-            graph.initializer.remove(tensor)
-        idle = [node for node in graph.node if node.op_type == "Constant" and not any(map(read.get, node.output))]
-        for node in idle:
+def drop_unread(model: ModelProto, operators: Container[str] = ()) -> None:
+    """Remove constants that nothing reads any more, and such nodes of ``operators``."""
+    while True:
+        read = readers(model)
+        for graph in graphs(model.graph):
+            for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+                graph.initializer.remove(tensor)
+        idle = [
+            (graph, node)
+            for graph in graphs(model.graph)
+            for node in graph.node
+            if (node.op_type == "Constant" or node.op_type in operators) and not any(map(read.get, node.output))
+        ]
+        if not idle:
+            return
+        for graph, node in idle:
             graph.node.remove(node)

@@ -42,12 +42,11 @@ def of_graph(model: ModelProto) -> Evidence:
 
 def _counted(scope: types.Scope, counts: Callable[[NodeProto], bool]) -> Iterator[Tuple[str, int]]:
     """Yield the precision and the number of weights of each float layer that counts."""
-    producers = {name: node for node in scope.graph.node for name in node.output}
-    for node in scope.graph.node:
-        for inner in scope.inner.get(node.name, ()):
-            yield from _counted(inner, counts)
-        if counts(node) and any(scope.get(name) in _FLOATS for name in node.input if name):
-            yield _precision(node, scope, producers), _elements(node, producers, scope)
+    for graph in scope.all():
+        producers = {name: node for node in graph.graph.node for name in node.output}
+        for node in graph.graph.node:
+            if counts(node) and any(graph.get(name) in _FLOATS for name in node.input if name):
+                yield _precision(node, graph, producers), _elements(node, producers, graph)
 
 
 def _precision(node: NodeProto, scope: types.Scope, producers: Dict[str, NodeProto]) -> str:

@@ -170,9 +170,7 @@ class _Graph:
             layer.node.input[position] = self._weight(layer.node.input[position], layer.stored)
 
     def _initializer(self, values: Any, wish: str) -> str:
-        name = self.writer.names.fresh(wish)
-        weights.fill(self.scope.graph.initializer.add(), values, name)
-        return name
+        return weights.add(self.scope.graph, values, self.writer.names.fresh(wish))
 
     def _add(self, operator: str, inputs: List[str], wish: str, kind: int, **attributes: Any) -> str:
         name = self.writer.names.fresh(wish)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-import onnx
 from onnx import ModelProto, TensorShapeProto, ValueInfoProto
 
 from ..contract.job import ModelJob
@@ -18,7 +17,6 @@ from . import graph, loops, model_file, small_numbers, spectra, squeezes
 from .walk import graphs
 
 SPECTRUM = "computes a DFT or STFT, which loses its small values in less"
-_LARGEST_FOR_INFERENCE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,12 @@ def survey(source: Path, job: ModelJob) -> Rescue:
     """
     model = model_file.load(source)
     inputs = list(_inputs(model))
-    traits = {value.name: profiles.Traits(tuple(_names(value))) for value in inputs}
+    traits = {value.name: profiles.Traits(tuple(dim.dim_param or None for dim in _dims(value))) for value in inputs}
     shapes = [{name: profiles.declared(each) for name, each in one.items() if not each.values} for one in _wanted(job)]
     unranked = tuple(value.name for value in inputs if not value.type.tensor_type.HasField("shape"))
     return Rescue(
         dimensions=tuple(name for name in profiles.check_names(traits, shapes) if name),
-        nameless=any(dim.HasField("dim_param") and not dim.dim_param for value in inputs for dim in _dims(value)),
+        nameless=any(map(_is_nameless, inputs)),
         ranks=tuple(name for name in unranked if name not in job.onnx.static_shapes and name not in job.onnx.constants),
         spectra=bool(spectra.of(model)),
         branches=any(node.op_type == "If" for node in graph.nodes(model)),
@@ -116,13 +114,8 @@ def apply(model: ModelProto, needs: Rescue, job: ModelJob) -> Applied:
 
 def undeclared(source: Path) -> List[str]:
     """Return the inputs that a parser misreads: without a rank, or with nameless dimensions."""
-    model = model_file.load(source)
-    return [
-        value.name
-        for value in _inputs(model)
-        if not value.type.tensor_type.HasField("shape")
-        or any(dim.HasField("dim_param") and not dim.dim_param for dim in _dims(value))
-    ]
+    values = _inputs(model_file.load(source))
+    return [each.name for each in values if not each.type.tensor_type.HasField("shape") or _is_nameless(each)]
 
 
 def _inputs(model: ModelProto) -> Iterator[ValueInfoProto]:
@@ -134,8 +127,8 @@ def _dims(value: ValueInfoProto) -> List[TensorShapeProto.Dimension]:
     return list(value.type.tensor_type.shape.dim)
 
 
-def _names(value: ValueInfoProto) -> Iterator[Optional[str]]:
-    return (dim.dim_param if dim.HasField("dim_param") and dim.dim_param else None for dim in _dims(value))
+def _is_nameless(value: ValueInfoProto) -> bool:
+    return any(dim.HasField("dim_param") and not dim.dim_param for dim in _dims(value))
 
 
 def _wanted(job: ModelJob) -> List[Mapping[str, ShapeRange]]:
@@ -155,10 +148,7 @@ def _give_rank(model: ModelProto, name: str, job: ModelJob) -> str:
     (value,) = (each for each in model.graph.input if each.name == name)
     shape = value.type.tensor_type.shape
     for axis in range(len(wanted[0].opt)):
-        sizes = {size for one in wanted for size in (one.min[axis], one.max[axis])}
-        dim = shape.dim.add()
-        if len(sizes) == 1:
-            dim.dim_value = sizes.pop()
+        _fix(shape.dim.add(), axis, wanted)
     return f"input {name!r}, which the model gives no rank, has the manifest's {len(wanted[0].opt)} dimensions"
 
 
@@ -182,8 +172,7 @@ def _shapes(model: ModelProto, job: ModelJob) -> Dict[str, List[Optional[int]]]:
     assumed = ModelProto()
     assumed.CopyFrom(model)
     set_fixed_sizes(assumed, job)
-    if assumed.ByteSize() < _LARGEST_FOR_INFERENCE:
-        assumed = onnx.shape_inference.infer_shapes(assumed, data_prop=True)
+    assumed = graph.inferred(assumed, data_prop=True)
     found: Dict[str, List[Optional[int]]] = {t.name: list(t.dims) for t in assumed.graph.initializer}
     twice: Set[str] = set()
     for inner in graphs(assumed.graph):
@@ -206,9 +195,14 @@ def set_fixed_sizes(model: ModelProto, job: ModelJob) -> List[str]:
             each.values or len(each.opt) != len(_dims(value)) for each in ranges
         ):
             continue
-        for axis, dim in enumerate(_dims(value)):
-            sizes = {size for each in ranges for size in (each.min[axis], each.max[axis])}
-            if len(sizes) == 1 and not dim.HasField("dim_value"):
-                dim.dim_value = sizes.pop()
-                changed.append(value.name)
-    return list(dict.fromkeys(changed))
+        fixed = [_fix(dim, axis, ranges) for axis, dim in enumerate(_dims(value)) if not dim.HasField("dim_value")]
+        changed += [value.name] if any(fixed) else []
+    return changed
+
+
+def _fix(dim: TensorShapeProto.Dimension, axis: int, ranges: Sequence[ShapeRange]) -> bool:
+    """Set the size of an axis if it is the same in all ranges, and return whether it is."""
+    sizes = {size for each in ranges for size in (each.min[axis], each.max[axis])}
+    if len(sizes) == 1:
+        dim.dim_value = sizes.pop()
+    return bool(dim.HasField("dim_value"))

@@ -14,7 +14,7 @@ from . import domains, faults, model_file, weights
 from .attribute_values import ANY_CASE, STRINGS, SWITCHES
 from .constants import Constants
 from .schemas import STANDARD, opsets
-from .walk import graphs
+from .walk import attributes, graphs
 
 Shape = List[Optional[int]]
 
@@ -199,15 +199,15 @@ def _of_axes(graph: GraphProto, constants: Constants) -> Iterator[str]:
 
 
 def _of_sizes(node: NodeProto, shapes: List[Optional[Shape]], constants: Constants) -> Optional[str]:
-    attributes = {each.name: each for each in node.attribute}
-    if node.op_type == "Transpose" and "perm" in attributes and shapes[0] is not None:
-        perm = list(attributes["perm"].ints)
+    given = attributes(node)
+    if node.op_type == "Transpose" and "perm" in given and shapes[0] is not None:
+        perm = given["perm"]
         return None if len(perm) == len(shapes[0]) else f"perm is {perm}, for {len(shapes[0])} axes"
-    if node.op_type in _CONVOLUTIONS and "kernel_shape" in attributes and shapes[1] is not None:
-        given, kernel = list(attributes["kernel_shape"].ints), shapes[1][2:]
-        return f"kernel_shape is {given}, of weights of {kernel}" if None not in kernel and given != kernel else None
+    if node.op_type in _CONVOLUTIONS and "kernel_shape" in given and shapes[1] is not None:
+        said, kernel = given["kernel_shape"], shapes[1][2:]
+        return f"kernel_shape is {said}, of weights of {kernel}" if None not in kernel and said != kernel else None
     if node.op_type == "Gather" and shapes[0]:
-        size = shapes[0][attributes["axis"].i if "axis" in attributes else 0]
+        size = shapes[0][given.get("axis", 0)]
         places = constants.get(node.input[1]) if size is not None else None
         if size is not None and places is not None and places.size and not -size <= places.min() <= places.max() < size:
             return f"it takes the indices {places.min()} to {places.max()} of an axis of {size}"

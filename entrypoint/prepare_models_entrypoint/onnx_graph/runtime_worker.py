@@ -155,14 +155,10 @@ def _random(
     shape = tuple(shapes.get(value.name, declared))
     if value.name in values:
         given = np.array(values[value.name]).astype(kind)
-        return np.broadcast_to(given.reshape(_fitting(values[value.name], shape)), shape)
+        return np.broadcast_to(given.reshape(shape if given.size == int(np.prod(shape)) else ()), shape)
     if kind.kind == "f":
         return random.uniform(-1, 1, shape).astype(kind)
     return random.integers(low, 2 if kind.kind == "b" else high, shape).astype(kind)
-
-
-def _fitting(values: Sequence[float], shape: Tuple[int, ...]) -> Tuple[int, ...]:
-    return shape if len(values) == int(np.prod(shape)) else ()
 
 
 def _distance(first: Array, second: Array) -> Distance:

@@ -157,6 +157,11 @@ class _Segment:
         return dict(zip(self._asked, found))
 
 
+def nbytes(values: Mapping[str, Any]) -> int:
+    """Return how many bytes arrays take in memory; lists of arrays, as of a sequence, don't count."""
+    return sum(getattr(value, "nbytes", 0) for value in values.values())
+
+
 def session(model: ModelProto) -> Any:
     """Return ONNX Runtime's session of a model on the CPU, with nothing optimized away."""
     import onnxruntime

@@ -24,11 +24,13 @@ class Site:
     variables: FrozenSet[str]
     stays: str = ""
 
+    def is_float(self, name: str) -> bool:
+        """Return whether a tensor is in float32."""
+        return bool(name) and self.scope.get(name) == TensorProto.FLOAT
+
     def floats(self) -> Iterator[int]:
-        """Yield the positions of float inputs."""
-        for index, name in enumerate(self.node.input):
-            if name and self.scope.get(name) == TensorProto.FLOAT:
-                yield index
+        """Return the positions of float inputs."""
+        return (index for index, name in enumerate(self.node.input) if self.is_float(name))
 
     def narrows(self, index: int) -> bool:
         """Return whether the float input at ``index`` becomes narrow with the node."""
@@ -38,8 +40,8 @@ class Site:
     def makes_narrow(self, index: int) -> bool:
         """Return whether the output at ``index`` is a float that becomes narrow with the node."""
         formal = self.signature.output(index) if self.signature is not None else None
-        is_float = self.scope.get(self.node.output[index]) == TensorProto.FLOAT
-        return is_float and formal is not None and formal.variable in self.variables
+        named = formal is not None and formal.variable in self.variables
+        return named and self.is_float(self.node.output[index])
 
 
 def of(model: ModelProto, narrow: Narrow) -> List[Site]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Mapping, Optional, Sequence, Union
+from typing import List, Mapping, Optional, Sequence, Union
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from ..errors import ConvertError
-from . import graph, types
+from . import graph, types, weights
 from .constants import Constants
 from .names import Names
 from .walk import attributes
@@ -43,7 +43,7 @@ def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
     """
     added: List[str] = []
     names, constants = Names(model), Constants(model)
-    for scope in _innermost_first(types.of(model)):
+    for scope in types.of(model).all():
         kept: List[NodeProto] = []
         for node in scope.graph.node:
             if not _is_one(node):
@@ -60,13 +60,6 @@ def lower(model: ModelProto, shapes: Mapping[str, Shape]) -> List[str]:
     return added
 
 
-def _innermost_first(scope: types.Scope) -> Iterator[types.Scope]:
-    for carried in scope.inner.values():
-        for inner in carried:
-            yield from _innermost_first(inner)
-    yield scope
-
-
 class _Lowered:
     """The nodes that replace one; the output of the last one has the original's name."""
 
@@ -81,6 +74,7 @@ class _Lowered:
         if shape is None:
             raise self._unknown("the rank of its input")
         (self._dft if self.node.op_type == "DFT" else self._stft)(shape)
+        self.nodes[-1].output[0] = self.node.output[0]
 
     def _kernel(self, length: int, parts: int) -> Array:
         """Return the transform of ``length`` values as an array [used values, parts, values, parts]."""
@@ -116,7 +110,7 @@ class _Lowered:
         tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [used * parts]))
         tensor = self._add("MatMul", tensor, self._weights(kernel.reshape(used * parts, bins * made)))
         tensor = self._add("Reshape", tensor, self._integers([0] * (rank - 2) + [bins, made]))
-        self._finish(self._permuted(tensor, [order.index(each) for each in range(rank)]))
+        self._permuted(tensor, [order.index(each) for each in range(rank)])
 
     def _stft(self, shape: Shape) -> None:
         step, length, window = self._number(1), self._number(3), self._array(2)
@@ -137,10 +131,10 @@ class _Lowered:
             tensor = self._add("Unsqueeze", tensor, self._integers([2]))
         tensor = self._add("Transpose", tensor, perm=[0, 2, 1])
         # One output channel for each bin and part: [2 * bins, parts, length].
-        weights = kernel.reshape(length, parts, bins * 2).transpose(2, 1, 0)
-        tensor = self._add("Conv", tensor, self._weights(weights), strides=[step])
+        kernel = kernel.reshape(length, parts, bins * 2).transpose(2, 1, 0)
+        tensor = self._add("Conv", tensor, self._weights(kernel), strides=[step])
         tensor = self._add("Transpose", tensor, perm=[0, 2, 1])
-        self._finish(self._add("Reshape", tensor, self._integers([0, 0, bins, 2])))
+        self._add("Reshape", tensor, self._integers([0, 0, bins, 2]))
 
     def _axis(self) -> int:
         if graph.opset(self.model) < _AXIS_IS_AN_INPUT:
@@ -170,10 +164,6 @@ class _Lowered:
         self.nodes.append(made)
         return name
 
-    def _finish(self, tensor: str) -> None:
-        del tensor  # the last node's, which takes the original's name
-        self.nodes[-1].output[0] = self.node.output[0]
-
     def _integers(self, values: List[int]) -> str:
         return self._constant(np.array(values, np.int64))
 
@@ -181,9 +171,8 @@ class _Lowered:
         return self._constant(values.astype(helper.tensor_dtype_to_np_dtype(self.kind)))
 
     def _constant(self, values: Array) -> str:
-        name = self.names.fresh(f"{self.node.name or self.node.output[0]}/constant")
-        self.model.graph.initializer.append(numpy_helper.from_array(values, name))
-        return name
+        wish = f"{self.node.name or self.node.output[0]}/constant"
+        return weights.add(self.model.graph, values, self.names.fresh(wish))
 
     def _unknown(self, what: str) -> ConvertError:
         hint = (

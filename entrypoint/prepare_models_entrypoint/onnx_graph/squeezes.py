@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import List, Mapping, Optional, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, helper
 
-from . import graph, schemas
+from . import graph, schemas, weights
 from .names import Names
 
 _AXES_ARE_INPUTS = 13
@@ -32,8 +32,7 @@ def name_axes(model: ModelProto, shapes: Mapping[str, Sequence[Optional[int]]]) 
         if schemas.opsets(model)[""] < _AXES_ARE_INPUTS:
             node.attribute.append(helper.make_attribute("axes", axes))
         else:
-            wish = names.fresh(f"{node.output[0]}_axes")
-            model.graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), wish))
-            node.input[1:] = [wish]
+            name = names.fresh(f"{node.output[0]}_axes")
+            node.input[1:] = [weights.add(model.graph, np.array(axes, np.int64), name)]
         told.append(f"Squeeze {node.name or node.output[0]!r} names the axes that have the size 1: {axes}")
     return told

@@ -43,6 +43,7 @@ from .rescue import Applied, Rescue
 from .retype import retype
 
 _NOTHING = Rescue()
+_TOO_FINE = "fp16 does not hold its scale"
 
 
 @dataclass
@@ -299,7 +300,8 @@ class _Rewriter:
         """Record how much of the model the cache covers, and refuse one that covers too little."""
         if self.job.calibration is not None and cache.method is None:
             cache = replace(cache, method=self.job.calibration.method)  # it was made from samples and read back
-        self.typed.calibration = calibration_cache.coverage(cache, done.wanted, names)
+        lacking = {name for skipped in done.skipped.values() for name in skipped if name in cache.scales}
+        self.typed.calibration = calibration_cache.coverage(cache.without(lacking, _TOO_FINE), done.wanted, names)
         for warning in calibration_cache.check(
             self.typed.calibration, allow_fallback=self.job.allow_fallback, kept=kept
         ):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Container, Dict, List, Mapping, Optional
+from typing import Container, Dict, Iterator, List, Mapping, Optional
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from . import schemas, weights
-from .walk import bodies
+from .walk import attributes, bodies
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
@@ -53,6 +53,13 @@ class Scope:
         self.told = {value.name: declared(value) for value in (*graph.value_info, *graph.output)}
         self.inner: Dict[str, List[Scope]] = {}
         self.constants: Dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+
+    def all(self) -> "Iterator[Scope]":
+        """Yield all graphs within this one, the innermost first, and then this one."""
+        for scopes in self.inner.values():
+            for inner in scopes:
+                yield from inner.all()
+        yield self
 
     def home(self, name: str) -> "Scope":
         """Return the graph that a tensor belongs to; the outermost one if it is unknown."""
@@ -140,13 +147,12 @@ def _of_output(node: NodeProto, formal: Optional[schemas.Formal], bound: Mapping
 
 
 def _unbound(node: NodeProto, scope: Scope) -> int:
-    attributes = {attribute.name: attribute for attribute in node.attribute}
+    given = attributes(node)
     first = scope.get(node.input[0]) if node.input else 0
     if node.op_type == "ConstantOfShape":
-        return int(attributes["value"].t.data_type) if "value" in attributes else int(TensorProto.FLOAT)
+        return int(given["value"].data_type) if "value" in given else int(TensorProto.FLOAT)
     if node.op_type == "DequantizeLinear":
-        given = attributes.get("output_dtype")
-        return int(given.i) if given is not None and given.i else scope.get(node.input[1])
+        return given.get("output_dtype") or scope.get(node.input[1])
     if node.op_type in ("SequenceConstruct", "SplitToSequence", "Optional"):
         return -abs(first)
     if node.op_type in ("SequenceAt", "ConcatFromSequence", "OptionalGetElement"):
@@ -154,16 +160,10 @@ def _unbound(node: NodeProto, scope: Scope) -> int:
     if node.op_type not in BY_ATTRIBUTE:
         return 0
     name, default = BY_ATTRIBUTE[node.op_type]
-    kind = _type_attribute(attributes.get(name)) or default or first
+    kind = given.get(name, 0) or default or first
+    if isinstance(kind, bytes):  # Cast before opset 6
+        kind = TensorProto.DataType.Value(kind.decode("ascii", "replace").upper())
     return -kind if node.op_type == "SequenceEmpty" else kind
-
-
-def _type_attribute(attribute: Optional[AttributeProto]) -> int:
-    if attribute is None:
-        return 0
-    if attribute.type == AttributeProto.STRING:  # Cast before opset 6
-        return int(TensorProto.DataType.Value(attribute.s.decode("ascii", "replace").upper()))
-    return int(attribute.i)
 
 
 def constant_of(node: NodeProto) -> Optional[TensorProto]:

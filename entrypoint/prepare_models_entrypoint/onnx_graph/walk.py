@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List, Sequence
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper
 
@@ -55,6 +55,16 @@ def reads(node: NodeProto) -> Dict[str, None]:
             own.update(inner.output)
         found.update(dict.fromkeys(value.name for value in body.output if value.name not in own))
     return found
+
+
+def leading(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> List[NodeProto]:
+    """Return those of some nodes in order from which tensors are computed."""
+    needed, found = set(outputs), []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            found.append(node)
+            needed.update(reads(node))
+    return found[::-1]
 
 
 def readers(model: ModelProto) -> "Counter[str]":

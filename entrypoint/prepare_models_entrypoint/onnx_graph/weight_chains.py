@@ -13,7 +13,6 @@ from .names import Names
 from .operators import ARITHMETIC, named
 from .prepare import drop_unread
 from .types import Scope
-from .walk import graphs, readers
 
 _FOLDED = ARITHMETIC | named(
     "Cast Concat Exp Flatten Identity Reciprocal ReduceL2 ReduceMean ReduceSum Reshape Slice Split Sqrt Squeeze "
@@ -29,10 +28,10 @@ def fold(model: ModelProto) -> int:
         model: as ``prepare`` returns it.
     """
     folder = _Folder(model)
-    folder.graph(types.of(model))
+    for scope in types.of(model).all():
+        folder.graph(scope)
     if folder.count:
-        _drop_idle(model)
-        drop_unread(model)
+        drop_unread(model, _FOLDED)
     return folder.count
 
 
@@ -44,8 +43,6 @@ class _Folder:
         producers = {name: node for node in scope.graph.node for name in node.output if name}
         found: Dict[str, Optional[str]] = {}
         for node in scope.graph.node:
-            for inner in scope.inner.get(node.name, ()):
-                self.graph(inner)
             for position in (0, 1) if node.op_type in MATRIX else ():
                 name = node.input[position] if position < len(node.input) else ""
                 if name and name not in found:
@@ -70,24 +67,5 @@ class _Folder:
         stored = {each: scope.constant(each) for node in before.values() for each in node.input}
         feeds = {each: weights.array(tensor) for each, tensor in stored.items() if tensor is not None}
         values = evaluated([node for node in scope.graph.node if node.name in before], feeds, name, self.model)
-        made = scope.graph.initializer.add()
-        weights.fill(made, values, self.names.fresh(f"{name}_folded"))
         self.count += 1
-        folded: str = made.name
-        return folded
-
-
-def _drop_idle(model: ModelProto) -> None:
-    """Remove nodes that made weights and are no longer read."""
-    while True:
-        read = readers(model)
-        idle = [
-            (graph, node)
-            for graph in graphs(model.graph)
-            for node in graph.node
-            if node.op_type in _FOLDED and not any(map(read.get, node.output))
-        ]
-        if not idle:
-            return
-        for graph, node in idle:
-            graph.node.remove(node)
+        return weights.add(scope.graph, values, self.names.fresh(f"{name}_folded"))

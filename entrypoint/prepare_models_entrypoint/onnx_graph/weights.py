@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from ..contract import external_data
 from ..errors import ConvertError
@@ -31,9 +31,6 @@ _DTYPES: Dict[int, Any] = {
 }
 _KIND = "prepare-models.stored"  # a key of ours among those of external data; written files never contain it
 _CHUNK = 1 << 22
-
-_KINDS = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items() if kind != TensorProto.BFLOAT16}
-_KINDS[np.dtype(np.uint16)] = TensorProto.UINT16
 
 
 def array(tensor: TensorProto) -> Array:
@@ -87,9 +84,15 @@ def fill(made: TensorProto, values: Array, name: str, kind: Optional[int] = None
     """Write values into an empty tensor of a graph, without copying the message."""
     values = np.asarray(values)
     made.name = name
-    made.data_type = _KINDS[values.dtype] if kind is None else kind
+    made.data_type = helper.np_dtype_to_tensor_dtype(values.dtype) if kind is None else kind
     made.dims.extend(values.shape)
     made.raw_data = _bits(values, made.data_type).tobytes()
+
+
+def add(graph: GraphProto, values: Array, name: str) -> str:
+    """Give a graph an initializer, and return its name."""
+    fill(graph.initializer.add(), values, name)
+    return name
 
 
 def round_into(made: TensorProto, source: TensorProto, name: str, kind: int) -> None:
@@ -191,10 +194,7 @@ def _mapped(tensor: TensorProto) -> Array:
     stored = _stored_kind(tensor)
     if stored == TensorProto.BFLOAT16:
         return _from_bfloat16(values)
-    if stored == tensor.data_type:
-        return values
-    bits = _bits(values, tensor.data_type)
-    return _from_bfloat16(bits) if tensor.data_type == TensorProto.BFLOAT16 else bits
+    return values if stored == tensor.data_type else rounded(values, tensor.data_type)
 
 
 def _stored(tensor: TensorProto) -> Array:
@@ -212,8 +212,13 @@ def bring(tensor: TensorProto) -> None:
     tensor.CopyFrom(_in_memory(tensor))
 
 
+def head(tensor: TensorProto) -> TensorProto:
+    """Return a tensor without its values."""
+    return TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+
+
 def _in_memory(tensor: TensorProto) -> TensorProto:
-    copy = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    copy = head(tensor)
     copy.raw_data = b"".join(chunks(tensor))
     return copy
 

@@ -12,6 +12,10 @@ from ..errors import ConvertError
 __all__ = ["OTHER", "TRUNCATED", "WHOLE", "check", "check_operator_sets", "verdict"]
 
 _OPERATOR_SETS = 8  # in ModelProto
+HOW_TO_NAME_ONE = (
+    "export it again, or write the operator set that it was exported with: "
+    "model.opset_import.append(onnx.helper.make_opsetid('', 17))"
+)
 
 
 def verdict(path: Path) -> str:
@@ -63,6 +67,5 @@ def check_operator_sets(path: Path) -> None:
         raise ConvertError(
             "onnx-invalid",
             f"{path.name} names no operator set (opset_import is empty), so what its operators mean is not defined",
-            hint="export it again, or write the operator set that it was exported with: "
-            "model.opset_import.append(onnx.helper.make_opsetid('', 17))",
+            hint=HOW_TO_NAME_ONE,
         )

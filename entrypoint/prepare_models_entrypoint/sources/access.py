@@ -32,7 +32,8 @@ class Secrets(NamedTuple):
 class Access:
     """Creates clients when the first source needs them: importing requests takes a tenth of a second.
 
-    retry_limits: how long a fetch continues. streams: the files being fetched.
+    retry_limits: how long a fetch continues. streams: the files being fetched. ngc_api, ngc_auth, hf_endpoint: base
+    URLs of NGC's API, its token service and the Hugging Face hub.
     """
 
     def __init__(self, network: Connection) -> None:
@@ -40,24 +41,12 @@ class Access:
         self.secrets = read_secrets(network.secrets_file)
         self.retry_limits = RetryLimits(attempts=network.attempts, stall_s=network.stall_s)
         self.streams = Streams()
+        self.ngc_api = _base(network.ngc_api, "NGC_CLI_API_URL", "https://api.ngc.nvidia.com")
+        self.ngc_auth = _base(network.ngc_auth, "NGC_CLI_AUTH_URL", "https://authn.nvidia.com")
+        self.hf_endpoint = _base(network.hf_endpoint, "HF_ENDPOINT", "https://huggingface.co")
         self._guard = threading.RLock()
         self._web: Optional[Web] = None
         self._ngc: Optional[Client] = None
-
-    @property
-    def ngc_api(self) -> str:
-        """Return the base URL of the NGC API."""
-        return _base(self.network.ngc_api or os.environ.get("NGC_CLI_API_URL") or "https://api.ngc.nvidia.com")
-
-    @property
-    def ngc_auth(self) -> str:
-        """Return the base URL of NGC's token service."""
-        return _base(self.network.ngc_auth or os.environ.get("NGC_CLI_AUTH_URL") or "https://authn.nvidia.com")
-
-    @property
-    def hf_endpoint(self) -> str:
-        """Return the base URL of the Hugging Face hub."""
-        return _base(self.network.hf_endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
 
     @property
     def web(self) -> Web:
@@ -88,8 +77,9 @@ def access_of(network: Connection) -> Access:
     return Access(network)
 
 
-def _base(url: str) -> str:
+def _base(given: Optional[str], variable: str, usual: str) -> str:
     """Return a base URL; like NVIDIA's own client, this takes a bare host name as https."""
+    url = given or os.environ.get(variable) or usual
     return (url if "://" in url else f"https://{url}").rstrip("/")
 
 

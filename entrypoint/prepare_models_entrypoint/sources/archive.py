@@ -69,10 +69,10 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
         return Fetched(present.path, present.bytes, FileDigest(present.sha256), True, promised="manifest")
     outer = archive()
     key = key_of(f"{outer.digest.result()}!last {normal(source.inner)}")
-    known = store.recall(key)
+    known = store.sources.recall(key)
     stored = store.find(known["sha256"], name) if known else None
     with store.lock(key) if stored is None else contextlib.nullcontext():
-        known = store.recall(key)
+        known = store.sources.recall(key)
         stored = store.find(known["sha256"], name) if known else None
         if stored is None:
             part_path = store.parts / f"{key}.part"
@@ -80,7 +80,7 @@ def fetch_member(archive: "Callable[[], Fetched]", source: Source, *, sha256: Op
                 _copy(outer.path, source.inner, part)
                 stored = store.adopt(part_path, part.sha256(), name)
             known = FetchRecord(source=source.inner, sha256=stored.sha256, mark=None, promised=None, at=None)
-            store.remember(key, known)
+            store.sources.remember(key, known)
     if sha256 and stored.sha256 != sha256:
         raise mismatch(f"{source.inner} of {outer.path.name}", expected=sha256, found=stored.sha256)
     promised = "manifest" if sha256 else outer.promised
@@ -106,52 +106,49 @@ def _copy(archive: Path, path: str, part: Part) -> None:
 
 
 def _copy_tar_member(archive: Path, path: str, part: Part) -> None:
-    """Copy what tar would extract under a name: its last member, or the file that this is a hard link to."""
+    """Copy what tar would extract under a name: its last member, or the file that this is a hard link to.
+
+    A hard link leads to the last member with the other name before it, which may be a hard link, too.
+    """
+    wanted, before = normal(path), None
+    for _ in range(1 + _LONGEST_CHAIN):
+        found, link = _copy_last(archive, path, wanted, before, part)
+        if link is None:
+            return
+        wanted, before = link, found
+    raise _invalid(archive, f"{path} is a link to a link, and so on too many times")
+
+
+def _copy_last(archive: Path, path: str, wanted: str, before: Optional[int], part: Part) -> Tuple[int, Optional[str]]:
+    """Copy the last member named ``wanted``; return its place in the archive and what it is a hard link to.
+
+    ``before``: the place of a hard link to it, after which members don't count; None for ``path`` itself.
+    """
     names: List[str] = []
     found: Optional[int] = None
     link: Optional[str] = None
-    wanted = normal(path)
+    linked = "" if before is None else f"{path} is a link to {wanted}, which is not"
     with _Tar.opened(archive) as tar:
         for index, info in enumerate(tar.members()):
+            if index == before:
+                break
             name = normal(info.name)
             if name == wanted:
-                found = index
+                found, link = index, normal(info.linkname) if info.islnk() else None
                 part.restart()
                 if info.isreg():
                     tar.copy(info, part, path)
-                elif not info.islnk():
-                    raise _invalid(archive, f"{path} is not a regular file but a link, directory or device")
-                link = normal(info.linkname) if info.islnk() else None
+                elif link is None:
+                    unlike = f"{path} is not a regular file but a link, directory or device"
+                    raise _invalid(archive, f"{linked} a regular file" if linked else unlike)
             elif info.isreg():
                 names.append(name)
         is_whole = tar.is_whole
+    if found is None and linked:
+        raise _invalid(archive, f"{linked} in the archive before it")
     if found is None:
         raise _missing(archive, path, names) if is_whole else _truncated(archive)
-    if link is not None:
-        _copy_linked(archive, path, link, found, part)
-
-
-def _copy_linked(archive: Path, path: str, link: str, before: int, part: Part) -> None:
-    """Copy the regular file that a member is a hard link to: the last one with that name before the link."""
-    for _ in range(_LONGEST_CHAIN):
-        found, following = None, None
-        with _Tar.opened(archive) as tar:
-            for index, info in enumerate(tar.members()):
-                if index >= before:
-                    break
-                if normal(info.name) == link:
-                    found, following = index, normal(info.linkname) if info.islnk() else None
-                    part.restart()
-                    if info.isreg():
-                        tar.copy(info, part, path)
-                    elif not info.islnk():
-                        raise _invalid(archive, f"{path} is a link to {link}, which is not a regular file")
-        if found is None:
-            raise _invalid(archive, f"{path} is a link to {link}, which is not in the archive before it")
-        if following is None:
-            return
-        link, before = following, found
-    raise _invalid(archive, f"{path} is a link to a link, and so on too many times")
+    return found, link
 
 
 class _Tar:

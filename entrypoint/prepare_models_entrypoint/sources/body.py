@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import ContextManager, Iterator, NamedTuple, Optional, Protocol
+from typing import ContextManager, Iterator, NamedTuple, Optional
 
 from ..errors import FetchError
 
@@ -35,8 +35,8 @@ class Body(NamedTuple):
     doubt: Optional[FetchError] = None
 
 
-class Remote(Protocol):
-    """One remote file.
+class Remote:
+    """One remote file. Kinds of sources override what differs from these defaults.
 
     licence: page with the terms that its owner set. revision: commit of the repository, once known.
     name: base name for a local copy. label: its name in messages, without secrets.
@@ -45,22 +45,24 @@ class Remote(Protocol):
     ranged: whether a part from the middle may be requested while others are coming.
     """
 
-    name: str
-    label: str
-    key: str
-    listed: bool
-    ranged: bool
-    licence: Optional[str]
-    revision: Optional[str]
+    listed = ranged = False
+    licence: Optional[str] = None
+    revision: Optional[str] = None
+
+    def __init__(self, name: str, label: str, key: str) -> None:
+        self.name, self.label, self.key = name, label, key
 
     def promise(self) -> Promise:
         """Ask what the server promises: nothing, for kinds that can't tell."""
+        return Promise()
 
     def mark(self, validator: Optional[str]) -> Optional[str]:
         """Return the mark that identifies this content later; ``validator`` came with its bytes."""
+        return validator
 
     def is_current(self, mark: Optional[str]) -> bool:
         """Return whether a copy with this mark is what the server has now."""
+        raise NotImplementedError
 
     def open(self, offset: int, validator: Optional[str], end: Optional[int] = None) -> ContextManager[Body]:
         """Request the bytes from ``offset`` on, if the content still matches ``validator``.
@@ -70,9 +72,15 @@ class Remote(Protocol):
             validator: the server's mark of the content so far.
             end: where a range ends; more may come than requested.
         """
+        raise NotImplementedError
 
     def impostor(self, what: str) -> FetchError:
         """Return the error for an answer that is a page or a message instead of the file."""
+        return FetchError(
+            "source-not-a-model",
+            f"{self.label} answers with {what}, not with a model",
+            hint="open the URL in a browser: it may be the page of the file, a login or an error",
+        )
 
 
 class RangeLostError(FetchError):
@@ -80,15 +88,6 @@ class RangeLostError(FetchError):
 
     def __init__(self, message: str) -> None:
         super().__init__("source-unreachable", message, hint="run again", retryable=True)
-
-
-def not_the_file(label: str, what: str) -> FetchError:
-    """Return the error for a page or a message from the server itself."""
-    return FetchError(
-        "source-not-a-model",
-        f"{label} answers with {what}, not with a model",
-        hint="open the URL in a browser: it may be the page of the file, a login or an error",
-    )
 
 
 def intercepted(label: str, what: str, host: Optional[str]) -> FetchError:

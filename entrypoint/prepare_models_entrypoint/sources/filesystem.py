@@ -9,7 +9,7 @@ from ..contract import extras
 from ..contract.source import Source
 from ..errors import FetchError
 from .access import Access
-from .body import Body, Promise, Remote, not_the_file
+from .body import Body, Promise, Remote
 from .http import safe_name
 
 _CHUNK = 1 << 20
@@ -26,18 +26,12 @@ class _Filesystem(Protocol):
         """Open a file."""
 
 
-class FilesystemSource:
+class FilesystemSource(Remote):
     """A file of a remote file system. Credentials are found where the system's own tools find them."""
 
-    listed = ranged = False
-    licence: Optional[str] = None
-    revision: Optional[str] = None
-
     def __init__(self, url: str) -> None:
+        super().__init__(safe_name(url), Source.of(url).public, url)
         self._url = url
-        self.label = Source.of(url).public
-        self.name = safe_name(url)
-        self.key = url
         self._info: Optional[Dict[str, object]] = None
 
     def promise(self) -> Promise:
@@ -65,10 +59,6 @@ class FilesystemSource:
             stream.seek(start)
         with contextlib.closing(stream):
             yield Body(start, size, mark, self._chunks(stream))
-
-    def impostor(self, what: str) -> FetchError:
-        """Return the error for a page instead of the file."""
-        return not_the_file(self.label, what)
 
     def _chunks(self, stream: BinaryIO) -> Iterator[bytes]:
         while True:

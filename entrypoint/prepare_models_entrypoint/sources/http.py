@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 from ..contract.source import Source
 from ..errors import FetchError
-from .body import HTML, Body, Promise, RangeLostError, Remote, intercepted, not_the_file
+from .body import HTML, Body, RangeLostError, Remote, intercepted
 
 if TYPE_CHECKING:
     import requests
@@ -44,28 +44,15 @@ _STATUS_HINTS = {
 }
 
 
-class HttpSource:
+class HttpSource(Remote):
     """A file at a URL. The user's headers go only to the URL's own host and port, not to redirect targets."""
 
-    listed = False
     ranged = True
 
     def __init__(self, url: str, access: Access) -> None:
+        super().__init__(file_name(url), Source.of(url).public, url)
         self._url, self._access = url, access
         self._answered_by = url
-        self.name = file_name(url)
-        self.label = Source.of(url).public
-        self.key = url
-        self.licence: Optional[str] = None
-        self.revision: Optional[str] = None
-
-    def promise(self) -> Promise:
-        """A web server promises nothing before it answers."""
-        return Promise()
-
-    def mark(self, validator: Optional[str]) -> Optional[str]:
-        """Return the ETag or date."""
-        return validator
 
     def is_current(self, mark: Optional[str]) -> bool:
         """Return whether a conditional request finds this mark still valid."""
@@ -85,7 +72,7 @@ class HttpSource:
         """Return the error for a page instead of the file: only the host itself can answer over its TLS."""
         own = self._answered_by.lower().startswith("https:") and origin(self._answered_by) == origin(self._url)
         if what != HTML or own:
-            return not_the_file(self.label, what)
+            return super().impostor(what)
         return intercepted(self.label, what, urlsplit(self._url).hostname)
 
     @contextlib.contextmanager

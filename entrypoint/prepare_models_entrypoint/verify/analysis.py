@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ..contract.job import ModelJob
 from ..contract.report import WarningInfo
 from ..contract.verification import VerifyConfig
 from ..errors import StageError
-from ..onnx_graph import affine, graph, meaning, rounding
+from ..onnx_graph import affine, equivalence, graph, meaning, rounding
 from ..onnx_graph.findings import Findings
 from ..onnx_graph.lockstep import Lockstep
 from ..onnx_graph.opsets import for_bf16
@@ -26,6 +25,7 @@ from .judging import Judgement, judge
 
 # Without samples, random ones are run only if that is quick.
 _LARGEST_UNASKED = 256 << 20
+_ROOM_BESIDE_INT8 = 0.25  # of its limits, for what is fp16: the rest is for what is int8
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,12 @@ def find(
     """
     given = samples_of(job)
     target = job.precision if job.precision == "bf16" else "fp16"
-    if job.keep_auto is False or not _has_halves(job) or not _is_possible(job, given):
+    required = given.asked or bool(job.keep_auto)
+    if job.keep_auto is False or (job.precision == "int8" and job.builder.int8_remainder == "fp32"):
         return None
-    if not given.asked and not job.keep_auto and _bytes(source) > _LARGEST_UNASKED:
+    if required:
+        needs.check_modules()
+    elif not equivalence.available() or source.stat().st_size + external_data.check(source) > _LARGEST_UNASKED:
         return None
     model = known[1].model if known is not None else as_asked(job, source, work_dir)
     if graph.has_qdq(model):
@@ -110,31 +113,18 @@ def find(
             known = watched(job, given, model)
         return _measured(job, given, known, target)
     except StageError:
-        if given.asked or job.keep_auto:
+        if required:
             raise
         return None
-
-
-def _bytes(source: Path) -> int:
-    return source.stat().st_size + external_data.check(source)
-
-
-def _has_halves(job: ModelJob) -> bool:
-    return job.precision != "int8" or job.builder.int8_remainder != "fp32"
-
-
-def _is_possible(job: ModelJob, given: Samples) -> bool:
-    if given.asked or job.keep_auto:
-        needs.check_modules()
-    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], target: str) -> Findings:
     described, source = known
     keep = graph.asked_in_fp32(source.model, job.kept_patterns)
     grow = given.asked or given.real or bool(job.keep_auto)
-    judged = judge(given.config, target, meaning=meaning.of(source.model, source.feeds[0]))
     try:
+        held, room = ("int8", _ROOM_BESIDE_INT8) if job.precision == "int8" else (target, 1.0)
+        judged = judge(given.config, held, room=room, meaning=meaning.of(source.model, source.feeds[0]))
         found = ranges.measure(source, target, judged, keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, Mapping
 
 import numpy as np
 
@@ -20,7 +20,9 @@ class LeanRunner:
 
     def __init__(self, engine: trt.ICudaEngine) -> None:
         self._engine = engine
-        self._names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        self._inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        self._outputs = [name for name in names if name not in self._inputs]
         self._seconds = 0.0
 
     def __enter__(self) -> "LeanRunner":  # noqa: PYI034  # Python 3.8 has no Self
@@ -36,12 +38,9 @@ class LeanRunner:
     def infer(self, feed_dict: Mapping[str, Any]) -> Dict[str, Any]:
         """Return the outputs by name."""
         started = time.perf_counter()
-        outputs: Dict[str, Any] = {}
-        for name in self._inputs():
+        for name in self._inputs:
             self._feed(name, np.ascontiguousarray(feed_dict[name].astype(self._numpy(name))))
-        for name in self._names:
-            if not self._is_input(name):
-                outputs[name] = self._room(name)
+        outputs = {name: self._room(name) for name in self._outputs}
         if not bool(self._context.execute_async_v3(0)):
             raise VerifyError("verification-impossible", "the engine did not run", hint="the log has TensorRT's errors")
         self._device.wait()
@@ -53,12 +52,6 @@ class LeanRunner:
     def last_inference_time(self) -> float:
         """Return the seconds that the last call took, copies included."""
         return self._seconds
-
-    def _inputs(self) -> List[str]:
-        return [name for name in self._names if self._is_input(name)]
-
-    def _is_input(self, name: str) -> bool:
-        return bool(self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT)
 
     def _is_on_host(self, name: str) -> bool:
         if not hasattr(trt, "TensorLocation"):  # the lean runtime of 8.6 has the method, and not the type of its answer

@@ -9,6 +9,7 @@ from typing import Iterable
 from ..contract.job import ModelJob
 from ..contract.verification import VerifyConfig
 from ..errors import VerifyError, missing
+from ..onnx_graph import equivalence
 
 
 def check(job: ModelJob, source: Path) -> None:
@@ -35,7 +36,7 @@ def check(job: ModelJob, source: Path) -> None:
 
 def check_modules() -> None:
     """Refuse to verify without ONNX Runtime."""
-    if importlib.util.find_spec("onnxruntime") is None:
+    if not equivalence.available():
         raise missing(VerifyError, "verifying", "verify", "onnxruntime")
 
 

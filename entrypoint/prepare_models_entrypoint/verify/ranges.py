@@ -20,7 +20,7 @@ from ..onnx_graph import graph, macs, retype, rounding
 from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Seen, Watched
 from ..onnx_graph.operators import FOLLOW
-from ..onnx_graph.segments import Segments
+from ..onnx_graph.segments import Segments, nbytes
 from ..onnx_graph.values import NARROW
 from ..onnx_graph.walk import with_bodies
 from .judging import Judge, Judgement, Values
@@ -93,13 +93,13 @@ class Source:
 
     def answered(self, most: int) -> Iterator[Tuple[Values, Values]]:
         """Yield the first of the other samples with their outputs, which are held where they are small."""
-        held = sum(map(_bytes, self._answers))
+        held = sum(map(nbytes, self._answers))
         for index, feed in enumerate(itertools.islice(self.others(), most)):
             if index < len(self._answers):
                 yield feed, self._answers[index]
                 continue
             right = Segments(self.model).run(feed)
-            held += _bytes(right)
+            held += nbytes(right)
             if index == len(self._answers) and held <= _HELD_BYTES:
                 self._answers.append(right)
             yield feed, right
@@ -241,7 +241,7 @@ class _Search:
         ways, best = Ways(self.source.model), first
         chosen: Dict[str, int] = {}
         for depths in _deeper_and_deeper(spoilt):
-            if not best.is_right() and not self._is_spent():
+            if not best.is_right() and self.forms * self.source.observed_bytes <= _BYTES:
                 form = self._with(ways, spoilt, depths)
                 best, chosen = (form, depths) if form.merit() < best.merit() else (best, chosen)
         for name in reversed(list(chosen)[-_DROPPED:]) if self._is_settled(best) and len(chosen) > 1 else ():
@@ -302,9 +302,6 @@ class _Search:
                     keep.setdefault(name, why)
         return self.tried(keep)
 
-    def _is_spent(self) -> bool:
-        return self.forms * self.source.observed_bytes > _BYTES
-
 
 def _deeper_and_deeper(spoilt: Sequence[Spoilt]) -> Iterator[Dict[str, int]]:
     """Yield what to try: by node name, how many nodes up fp32 reaches."""
@@ -331,7 +328,3 @@ def _overflowing(source: Source, target: str) -> Dict[str, str]:
                 found.update(dict.fromkeys(with_bodies(node), why))
                 break
     return found
-
-
-def _bytes(values: Values) -> int:
-    return sum(getattr(value, "nbytes", 0) for value in values.values())

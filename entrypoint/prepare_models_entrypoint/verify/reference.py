@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
 
 from ..contract import external_data
 from ..contract.comparison import OutputComparison, ScaleFit
@@ -40,8 +40,7 @@ class Reference:
         self.config = job.verify or VerifyConfig()
         self._graph, self._work_dir = graph, work_dir
         self._session: Any = runners.session(graph)
-        self._answers: Optional[List[samples.Feed]] = None
-        self._too_large = False
+        self._answers: List[samples.Feed] = []
         self._outputs = [value.name for value in self._session.get_outputs()]
         self._inputs = [
             samples.Input(
@@ -60,28 +59,22 @@ class Reference:
 
         If the outputs are too large to keep, it stays open and runs alongside the candidate.
         """
-        if self._answers is not None or self._too_large:
+        if self._answers:
             return
-        answers, held = [], 0
+        held = 0
         for feed in self.feeds():
-            answers.append(self._answer(feed))
-            held += sum(getattr(value, "nbytes", 0) for value in answers[-1].values())
+            answer = self._answer(feed)
+            held += sum(getattr(value, "nbytes", 0) for value in answer.values())
             if held > _HELD_BYTES:
-                self._too_large = True
                 return
-        self._answers, self._session = answers, None
+            self._answers.append(answer)
+        self._session = None
 
     def _answer(self, feed: samples.Feed) -> samples.Feed:
         try:
             return dict(zip(self._outputs, self._session.run(self._outputs, dict(feed))))
         except runners.runtime_errors() as error:  # of an output's type, too: numpy has no bf16
             raise runners.cannot_run(error) from None
-
-    def _expected(self) -> Iterator[Tuple[samples.Feed, samples.Feed]]:
-        """Yield each sample with the source model's outputs."""
-        if self._answers is not None:
-            return zip(self.feeds(), self._answers)
-        return ((feed, self._answer(feed)) for feed in self.feeds())
 
     def compared(self, candidate: Any, precision: str) -> List[OutputComparison]:
         """Compare each output of a candidate, by the thresholds of its precision.
@@ -97,7 +90,8 @@ class Reference:
         metrics = {name: OutputMetrics(name, limits[name].argmax_axis, meaning) for name in outputs}
         self.expect()
         with candidate as active:
-            for feed, right in self._expected():
+            for index, feed in enumerate(self.feeds()):
+                right = self._answers[index] if index < len(self._answers) else self._answer(feed)
                 _collect(metrics, right, active.infer(feed_dict=feed))
         return [
             metrics[name].result(limits[name], named=name in self.config.outputs, asked=self.config.asks(name))
@@ -145,12 +139,15 @@ def _runnable(source: Path, work_dir: Path) -> Path:
 
 
 def _meaning(graph: Path, feed: samples.Feed) -> Optional["Meaning"]:
-    """Return what the outputs mean, if onnx is installed to read the graph."""
+    """Return what the outputs mean, if onnx is installed to read the graph and its nodes can run one by one."""
     if importlib.util.find_spec("onnx") is None:
         return None
     from ..onnx_graph import meaning, model_file, prepare
 
-    return meaning.of(prepare.prepare(model_file.load(graph)), feed)
+    try:
+        return meaning.of(prepare.prepare(model_file.load(graph)), feed)
+    except runners.runtime_errors():
+        return None  # ONNX Runtime runs it as a whole only
 
 
 def _collect(metrics: Dict[str, OutputMetrics], reference: samples.Feed, candidate: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ..onnx_graph.graph import COMPUTE
 from ..onnx_graph.lockstep import Fix, Lockstep, Seen, is_float
 from ..onnx_graph.operators import FOLLOW
 from ..onnx_graph.segments import Values
-from ..onnx_graph.walk import reads, with_bodies
+from ..onnx_graph.walk import leading, reads, with_bodies
 
 _UNITS = {"fp16": 2.0**-11, "bf16": 2.0**-8}
 _FAR = 10  # in units of rounding, relative to a tensor's magnitude
@@ -71,15 +71,6 @@ class Ways:
             found += layer
         return found, moving
 
-    def leading(self, outputs: Iterable[str]) -> Set[str]:
-        """Return the names of the nodes that lead to some outputs."""
-        needed, found = set(outputs), set()
-        for node in reversed(self.nodes):
-            if needed.intersection(node.output):
-                found.add(node.name)
-                needed.update(reads(node))
-        return found
-
     def kept(self, name: str, depth: int, why: str) -> Dict[str, str]:
         """Return the reasons for a node and the nodes that lead to it."""
         nodes = [inner for node in self.up(name, depth)[0] for inner in with_bodies(node)]
@@ -106,7 +97,7 @@ class Repairs:
         twin = rounding.rounded(narrow.model)
         self._wide = {name: twin.wide.get(half, half) for name, half in narrow.retyped.items()}
         self._pair = Lockstep(model, twin.model, self._wide)
-        self._doubtful, self._leading = doubtful, self.ways.leading(doubtful)
+        self._doubtful, self._leading = doubtful, {node.name for node in leading(self.ways.nodes, doubtful)}
         self._errors: Dict[str, float] = {}
         self._values: "OrderedDict[str, Any]" = OrderedDict()
         self._remembered = 0

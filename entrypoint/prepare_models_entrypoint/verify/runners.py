@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -178,7 +178,11 @@ def measure(runner: Any, feed: Mapping[str, Any], *, memory_bytes: Optional[int]
     with runner as active:
         for _ in range(_WARM_UP):
             active.infer(feed_dict=feed)
-        times = np.array(list(_times(active, feed)))
+        spent: List[float] = []
+        while len(spent) < _MOST and (len(spent) < _WARM_UP or sum(spent) < _LEAST_S):
+            active.infer(feed_dict=feed)
+            spent.append(active.last_inference_time())
+    times = np.array(spent)
     return Latency(
         iterations=len(times),
         throughput_per_s=float(len(times) / times.sum()),
@@ -186,11 +190,3 @@ def measure(runner: Any, feed: Mapping[str, Any], *, memory_bytes: Optional[int]
         p99_ms=float(np.percentile(times, 99) * 1e3),
         execution_memory_bytes=memory_bytes,
     )
-
-
-def _times(active: Any, feed: Mapping[str, Any]) -> Iterator[float]:
-    spent: List[float] = []
-    while len(spent) < _MOST and (len(spent) < _WARM_UP or sum(spent) < _LEAST_S):
-        active.infer(feed_dict=feed)
-        spent.append(active.last_inference_time())
-        yield spent[-1]

@@ -43,8 +43,6 @@ def feeds(config: VerifyConfig, inputs: List[Input]) -> Tuple[str, Iterator[Feed
     if config.npz is not None:
         arrays = _load(Path(config.npz))
         count = _count(arrays, inputs, config.npz)
-        if not count:
-            raise _unusable("there is no sample", "give at least one")
         return f"{count} samples of {config.npz}", _of_arrays(arrays, inputs, count)
     return f"{config.count} random samples (seed {config.seed})", _random(config, inputs)
 

@@ -95,25 +95,21 @@ class Comparison:
 
     def verification(self) -> Verification:
         """Compare, and return the result."""
+        verdict, described, origin, latency = "not-compared", "none", None, None
+        outputs: List[OutputComparison] = []
+        scales: Optional[ScaleFit] = None
         with contextlib.ExitStack() as stack:
             candidate = self._candidate(stack)
-            if candidate.kind is None:
-                return self._report(candidate, "not-compared", "none", [], None, None, None)
-            reference = stack.enter_context(open_reference(self.model, Path(self.request["source"]), self.work_dir))
-            reference.expect()  # on the CPU, while another model may use the GPU
-            if candidate.kind == "engine":
-                stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
-            outputs = reference.compared(candidate.runner, candidate.precision or self.model.precision)
-            origin = self._origin(candidate, reference) if any(output["problems"] for output in outputs) else None
-            scales = self._scales(reference)
-            latency = self._latency(candidate, reference) if candidate.engine else None
-        verdict = "failed" if missed(outputs, scales) else "passed"
-        return self._report(candidate, verdict, reference.described, outputs, scales, latency, origin)
-
-    def _report(  # noqa: PLR0917  # one value for each part of the report
-        self, candidate: _Candidate, verdict: str, described: str, outputs: List[OutputComparison],
-        scales: Optional[ScaleFit], latency: Optional[Latency], origin: Optional[str],
-    ) -> Verification:  # fmt: skip
+            if candidate.kind is not None:
+                reference = stack.enter_context(open_reference(self.model, Path(self.request["source"]), self.work_dir))
+                reference.expect()  # on the CPU, while another model may use the GPU
+                if candidate.kind == "engine":
+                    stack.enter_context(gpu_turn.held(self.request["timing_dir"], lambda: None))
+                outputs = reference.compared(candidate.runner, candidate.precision or self.model.precision)
+                origin = self._origin(candidate, reference) if any(output["problems"] for output in outputs) else None
+                scales, described = self._scales(reference), reference.described
+                latency = self._latency(candidate, reference) if candidate.engine else None
+                verdict = "failed" if missed(outputs, scales) else "passed"
         return Verification(
             verdict=verdict,
             statement=_statement(candidate, described),

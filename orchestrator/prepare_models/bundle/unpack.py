@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -118,7 +118,11 @@ def unpack(
         SignatureError: none of the keys signed it, or a newer edition was accepted before.
         HostError: the disk is full, or not writable.
     """
-    with writing(cache_dir(), "choose another with PREPARE_MODELS_CACHE_DIR=DIR"), _workplace(wants) as work:
+    root = cache_dir() / FOLDER
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(writing(cache_dir(), "choose another with PREPARE_MODELS_CACHE_DIR=DIR"))
+        root.mkdir(parents=True, exist_ok=True)
+        work = stack.enter_context(contextlib.closing(_Work(stack.enter_context(spool(root / "unpacked")), wants)))
         index, signed = _verified(bundle, keys, on_bytes, work.sink)
         _check_bases(
             index, [_verified(base, None, on_bytes, lambda _, each: work.sink(index, each))[0] for base in bases]
@@ -219,16 +223,6 @@ def _needed(index: Index, wants: Callable[[BundledImage], bool]) -> set[str]:
     engines |= {file.sha256 for engine in index.engines for file in engine.files}
     timing = {cache.sha256 for cache in index.timing}
     return {index.manifest.sha256, index.lock.sha256, *timing, *engines, *files, *layers}
-
-
-@contextlib.contextmanager
-def _workplace(wants: Callable[[BundledImage], bool]) -> Iterator[_Work]:
-    root = cache_dir() / FOLDER
-    root.mkdir(parents=True, exist_ok=True)
-    with spool(root / "unpacked") as folder:
-        work = _Work(folder, wants)
-        with contextlib.closing(work):
-            yield work
 
 
 def _settled(index: Index, work: _Work, wants: Callable[[BundledImage], bool], signed_by: str | None) -> Site:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypedDict
@@ -17,7 +18,7 @@ from ..reports.documents import RunReport
 from ..running import progress
 from ..running.progress import Observer
 from ..running.selection import Bundle, Delivery, ManifestLike
-from ..support.page import show
+from ..support.page import Part, show
 from .options import add, add_key, add_output, seconds, signatures, size
 
 
@@ -58,17 +59,19 @@ def sharing(arguments: argparse.Namespace) -> Sharing | None:
     )  # fmt: skip
 
 
-def status(report: RunReport) -> int:
-    """Return the exit status of a run."""
+def ended(report: RunReport, arguments: argparse.Namespace, parts: Sequence[Part]) -> int:
+    """Print the report of a run, as JSON or in ``parts`` for people, and return the exit status.
+
+    Besides JSON, its messages go to standard error, unless quiet or logging JSON.
+    """
+    if arguments.json:
+        text.write(report.render().rstrip())
+        found = text.messages(report.document["models"])[1:]
+        if found and not arguments.quiet and arguments.log_format == "text":
+            show(*found, stream=sys.stderr)
+    else:
+        show(*parts, wide=arguments.wide)
     return EXIT_OK if report.ok else EXIT_MODEL_FAILED
-
-
-def write_document(report: RunReport, arguments: argparse.Namespace) -> None:
-    """Write a report to standard output, and its messages to standard error, unless quiet or logging JSON."""
-    text.write(report.render().rstrip())
-    found = text.messages(report.document["models"])
-    if found and not arguments.quiet and arguments.log_format == "text":
-        show(*found[1:], stream=sys.stderr)
 
 
 def observer(arguments: argparse.Namespace) -> AbstractContextManager[Observer]:

@@ -47,6 +47,12 @@ def add(
     command.add_argument(*names.split(), help=what, **more)
 
 
+def share(command: argparse._ActionsContainer, name: str, own: str = "result") -> None:
+    """Add an option that several commands have. ``own``: what its help says of this one."""
+    told, kind, many = _SHARED[name]
+    add(command, name, told.format(own), kind, many=many)
+
+
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
 
 
@@ -59,26 +65,6 @@ def command(actions: Actions, name: str, summary: str, *examples: str, more: str
     return made
 
 
-def add_json(command: argparse.ArgumentParser, what: str = "result") -> None:
-    """Add the option for machine-readable results."""
-    add(command, "--json", f"print the {what} as JSON")
-
-
-def add_wide(command: argparse.ArgumentParser) -> None:
-    """Add the option for lines of any length."""
-    add(command, "--wide", "don't fit tables to the terminal")
-
-
-def add_models_dir(command: argparse.ArgumentParser) -> None:
-    """Add the models directory that a command works on."""
-    add(command, "models_dir", "Triton model repository", Path, metavar="MODELS_DIR")
-
-
-def add_arch(command: argparse.ArgumentParser, what: str) -> None:
-    """Add the option for an architecture. ``what``: whose it is."""
-    add(command, "--arch", what, ARCHITECTURES)
-
-
 def add_target_dir(
     command: argparse.ArgumentParser, names: str = "--models-dir", *, what: str = "Triton model repository"
 ) -> None:
@@ -86,29 +72,17 @@ def add_target_dir(
     add(command, names, f"{what} (default: ./models)", Path, default=Path("models"), metavar="DIR")
 
 
-def add_consumer(command: argparse.ArgumentParser, otherwise: str) -> None:
-    """Add the option for the consumers whose rules apply. ``otherwise``: the default, in words."""
-    told = f"consumer to check for, such as triton or isaac-ros@5.0; may be repeated (default: {otherwise})"
-    add(command, "--consumer", told, consumer, many=True)
-
-
-def add_deploy_dir(command: argparse.ArgumentParser, otherwise: str) -> None:
-    """Add the option for the path at which consumers see the models directory."""
-    told = f"the models directory as the consumers see it, such as a mount of their container (default: {otherwise})"
-    add(command, "--deploy-dir", told, deploy_dir)
-
-
 def add_table(command: argparse.ArgumentParser, what: str = "result") -> None:
     """Add the options of commands that print a table."""
-    add_json(command, what)
-    add_wide(command)
+    share(command, "--json", what)
+    share(command, "--wide")
 
 
 def add_output(command: argparse.ArgumentParser, *, table: bool = True) -> None:
     """Add the options of commands that report progress, and print a result, which may be a ``table``."""
-    add_json(command)
+    share(command, "--json")
     if table:
-        add_wide(command)
+        share(command, "--wide")
     volume = command.add_mutually_exclusive_group()
     add(volume, "-q --quiet", "no progress, errors only")
     volume.add_argument("-v", "--verbose", action="count", default=0, help="show details")
@@ -212,11 +186,6 @@ def size(text: str) -> int:
     return int(text) if text.isdecimal() and text.isascii() else int(value(Size(), text))
 
 
-def add_bases(command: argparse.ArgumentParser) -> None:
-    """Add the option for bundles that another one needs."""
-    add(command, "--base", "bundle that this one builds on; may be repeated", Path, many=True)
-
-
 def add_executor(command: argparse.ArgumentParser) -> None:
     """Add the options for where the work is done, for containers, and how a farm is reached."""
     add(command, "--executor", "where engines are built (default auto)", NAMES, default="auto")
@@ -239,7 +208,7 @@ def add_selection(command: argparse.ArgumentParser) -> None:
     add(command, "manifest", told, manifest, nargs="?")
     add(command, "names", "models to work on (default: all)", "NAME", nargs="*")
     add(command, "--bundle", "take everything from a bundle, without a network", Path)
-    add_bases(command)
+    share(command, "--base")
     add_delivery(command)
     add(command, "--locked", "refuse whatever differs from the manifest's lock")
     add_require(command)
@@ -251,8 +220,8 @@ def add_delivery(command: argparse.ArgumentParser, models_dir: str = "--models-d
     add_executor(command)
     told = "tensor names in ROS 2 messages, for one model; ros: in the manifest does the same"
     add(command, "--tensor-names", told, pair, nargs="+", action="extend", default=[])
-    add_consumer(command, "the manifest's, else all")
-    add_deploy_dir(command, "the manifest's, else where it is")
+    share(command, "--consumer", "the manifest's, else all")
+    share(command, "--deploy-dir", "the manifest's, else where it is")
     add(command, "--force", "rebuild engines that are up to date, too")
 
 
@@ -275,12 +244,7 @@ def add_require(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("signature")
     add(group, "--require-signed", "refuse what no trusted key signed")
     add(group, "--public-key", "the one key (PEM) that must have signed it", Path)
-    add_keys_file(group)
-
-
-def add_keys_file(command: argparse._ActionsContainer) -> None:
-    """Add the option that names the list of keys."""
-    add(command, "--trusted-keys", "list of trusted keys; see prepare-models trust", Path)
+    share(group, "--trusted-keys")
 
 
 def signatures(arguments: argparse.Namespace) -> Signatures:
@@ -296,6 +260,23 @@ def signer(arguments: argparse.Namespace) -> CryptoSigner | None:
 
     return envelopes.private_key(arguments.sign, arguments.password_file)
 
+
+# Options of several commands: help, in which {} is what each says of its own, kind, and whether it may be repeated.
+_SHARED: dict[str, tuple[str, Callable[[str], object] | Sequence[str] | None, bool]] = {
+    "--json": ("print the {} as JSON", None, False),
+    "--wide": ("don't fit tables to the terminal", None, False),
+    "--arch": ("{}", ARCHITECTURES, False),
+    "--base": ("bundle that this one builds on; may be repeated", Path, True),
+    "--consumer": (
+        "consumer to check for, such as triton or isaac-ros@5.0; may be repeated (default: {})", consumer, True,
+    ),
+    "--deploy-dir": (
+        "the models directory as the consumers see it, such as a mount of their container (default: {})", deploy_dir,
+        False,
+    ),
+    "--ngc-key-file": ("file with the NGC key", Path, False),
+    "--trusted-keys": ("list of trusted keys; see prepare-models trust", Path, False),
+}  # fmt: skip
 
 # What values are called in help, by how they are read.
 _CALLED: dict[Callable[[str], object], str] = {

@@ -67,7 +67,9 @@ def archives(
     ``InterruptedRunError``. ``on_sent``: called with how many bytes of files are sent, and of how many.
     """
     plain = _plain(binds)
-    sending = _Sending(user, stopped, on_sent, sum(_size(bind.source) for bind in binds if bind.read_only))
+    sources = [bind.source for bind in binds if bind.read_only]
+    files = [file for source in sources for file in (source.rglob("*") if source.is_dir() else (source,))]
+    sending = _Sending(user, stopped, on_sent, sum(file.stat().st_size for file in files if file.is_file()))
     for volume in volumes(binds):
         here = {path: bind for path, bind in plain.items() if PurePosixPath(volume) in path.parents}
         yield volume, sending.packed(here, PurePosixPath(volume))
@@ -163,8 +165,3 @@ class _Sending:
             if left:
                 raise ContainerError("docker-remote", f"{path} became shorter while it was sent", hint="run again")
             yield padding(status.st_size)
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files if file.is_file())

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from prepare_models_entrypoint.contract.codec import CONTRACT_VERSION
 from prepare_models_entrypoint.contract.values import Value
 
-from ..machine.facts import cdi_devices
+from ..machine.facts import cdi_devices, read
 from .address import is_local
 
 if TYPE_CHECKING:
@@ -94,11 +94,15 @@ def probe(client: DockerClient) -> Daemon:
     api = tuple(int(part) for part in version["ApiVersion"].split("."))
     if local and api < CDI_BY_DEFAULT_API:  # engines 25.0 to 28.1 report where they look, not what they found
         devices = list(cdi_devices([Path(directory) for directory in spec_dirs]))
+    rootless = "name=rootless" in (info.get("SecurityOptions") or ())
+    if podman:  # whose Docker-compatible API, at least up to 4.3, doesn't report it
+        own = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
+        rootless = bool(own.get("host", {}).get("security", {}).get("rootless"))
     return Daemon(
         version=components.get("Podman Engine") or version["Version"],
         api=api,
         podman=podman,
-        rootless=_podman_is_rootless(client) if podman else "name=rootless" in (info.get("SecurityOptions") or ()),
+        rootless=rootless,
         local=local,
         runtimes=frozenset(info.get("Runtimes") or ()),
         cdi_spec_dirs=spec_dirs,
@@ -107,12 +111,6 @@ def probe(client: DockerClient) -> Daemon:
         docker_root=info.get("DockerRootDir", ""),
         memory_bytes=info.get("MemTotal", 0),
     )
-
-
-def _podman_is_rootless(client: DockerClient) -> bool:
-    """Ask Podman through its own API: its Docker-compatible API, at least up to 4.3, doesn't report it."""
-    own = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info").json()
-    return bool(own.get("host", {}).get("security", {}).get("rootless"))
 
 
 def container_user(daemon: Daemon) -> str:
@@ -188,10 +186,7 @@ def owner_lives(labels: Mapping[str, str]) -> bool:
 
 def machine() -> str:
     """Return a name of this machine, unique among those that a container engine may serve."""
-    try:
-        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except OSError:
-        identity = ""
+    identity = read(Path("/etc/machine-id")).strip()
     return hashlib.sha256(f"{identity} {os.uname().nodename}".encode()).hexdigest()[:16]
 
 
@@ -206,8 +201,5 @@ def _boot() -> str:
 
 def _process(pid: int) -> str:
     """Return a name of a process that differs from that of a later one with the same id."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return f"{pid}@{fields[19]}"
+    fields = read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return f"{pid}@{fields[19]}" if fields else ""

@@ -23,7 +23,7 @@ RUNTIME = "runtime"
 NVIDIA_RUNTIME = "nvidia"
 CAPABILITIES = "compute,utility"
 _CDI_API = (1, 44)
-_DEVICE_REQUEST_API = (1, 40)
+DEVICE_REQUEST_API = (1, 40)
 _WANTED = r"none|all|(gpu|mig)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+"  # gpu0, 0:1: names in CDI specifications
 
 
@@ -76,7 +76,7 @@ def choose(daemon: Daemon, machine: Machine, wanted: str = "all") -> Access:
             "Podman gives GPUs through CDI only, and there is no specification",
             hint="run: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
         )
-    if daemon.api >= _DEVICE_REQUEST_API:
+    if daemon.api >= DEVICE_REQUEST_API:
         return Access(DEVICE_REQUEST, (wanted,), f"Engine {daemon.version} lists no CDI device: NVIDIA's prestart hook")
     raise HostError(
         f"Engine {daemon.version} has no access to a GPU",

@@ -36,29 +36,23 @@ def docker_directory() -> Path:
 
 def context(*, tao_converter: Path | None = None, ca: Path | None = None) -> io.BytesIO:
     """Return the build context as a tar, laid out as in the repository; equal files give equal bytes."""
-    stream = io.BytesIO()
+    entrypoint, directory, stream = Path(sys.modules[_ENTRYPOINT].__path__[0]), docker_directory(), io.BytesIO()
+    code = [file for file in entrypoint.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in code}
+    files |= {f"docker/{file.name}": file for file in directory.glob("*.Dockerfile")}
+    files |= {f"docker/requirements/{file.name}": file for file in (directory / "requirements").glob("*.txt")}
+    if tao_converter is not None:
+        files[f"docker/{_CONVERTER}/{_CONVERTER}"] = tao_converter
+    if ca is not None:
+        files[_AUTHORITY] = ca
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, file in sorted(_files(tao_converter, ca).items()):
+        for name, file in sorted(files.items()):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = file.stat().st_size, 0o644
             with file.open("rb") as content:
                 archive.addfile(entry, content)
     stream.seek(0)
     return stream
-
-
-def _files(tao_converter: Path | None, ca: Path | None) -> dict[str, Path]:
-    entrypoint = Path(sys.modules[_ENTRYPOINT].__path__[0])
-    code = [file for file in entrypoint.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    files = {f"entrypoint/{_ENTRYPOINT}/{file.relative_to(entrypoint)}": file for file in code}
-    directory = docker_directory()
-    files.update({f"docker/{file.name}": file for file in directory.glob("*.Dockerfile")})
-    files.update({f"docker/requirements/{file.name}": file for file in (directory / "requirements").glob("*.txt")})
-    if tao_converter is not None:
-        files[f"docker/{_CONVERTER}/{_CONVERTER}"] = tao_converter
-    if ca is not None:
-        files[_AUTHORITY] = ca
-    return files
 
 
 def build(

@@ -67,9 +67,7 @@ class Farm(Executor):
 
     def serves(self, devices: Collection[str]) -> Collection[str]:
         """Return these device classes, all of which have workers."""
-        error = member.absent(devices, self._cluster.members())
-        if error is not None:
-            raise error
+        member.refuse_absent(devices, self._cluster.members())
         return devices
 
     def of(self, device: str) -> _Class:
@@ -116,9 +114,7 @@ class _Class(Executor, Downloader):
     def describe(self) -> RuntimeInfo:
         """Return what all workers of the class build with."""
         found = self._cluster.members()
-        error = member.absent([self._device], found)
-        if error is not None:
-            raise error
+        member.refuse_absent([self._device], found)
         return member.runtime_of(self._device, found)
 
     def locked_as(self) -> tuple[str, Mapping[str, str]]:

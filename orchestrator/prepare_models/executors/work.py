@@ -13,7 +13,6 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
-from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, StageResult, blank, read
@@ -121,14 +120,11 @@ class Work(Value):
         files = [path for path in places if path is not None and path.is_file()]
         wanted = [file for path in files for file in (path, *_weights(path))]
         wanted += [path for plugin in self.spec.plugins if (path := Path(plugin.file)).is_file()]
-        wanted += [path for path in self._samples() if path.exists()]
-        return [path.absolute() for path in dict.fromkeys(wanted)]
-
-    def _samples(self) -> list[Path]:
-        """Return directories and files with samples for calibration and verification."""
-        calibration, verify = self.spec.calibration, self.spec.verify
+        calibration, verify = self.spec.calibration, self.spec.verify  # with samples
         images = [config.images for config in (calibration, verify.images if verify else None) if config]
-        return [Path(place) for place in (*images, verify.npz if verify else None) if place]
+        samples = [Path(place) for place in (*images, verify.npz if verify else None) if place]
+        wanted += [path for path in samples if path.exists()]
+        return [path.absolute() for path in dict.fromkeys(wanted)]
 
     def pinned(self, fetched: ModelReport) -> Work:
         """Return the same work, on exactly the bytes that a step has fetched."""
@@ -254,7 +250,7 @@ def _weights(model: Path) -> tuple[Path, ...]:
     """Return a model's weights files; none if they are invalid, in which case the entrypoint refuses the model."""
     try:
         return external_data.files(model)
-    except (ExternalDataError, OSError):
+    except (external_data.ExternalDataError, OSError):
         return ()
 
 

@@ -192,7 +192,7 @@ class Cluster:
                     return None
                 self._heard[want.key] = lines
                 self._client.subscribe_topic(_TOPIC, self._hear)
-                needs = {resource(want.device): 1}
+                needs = {_resource(want.device): 1}
                 task = self._tasks[want.key] = self._client.submit(
                     work, order, key=want.key, pure=False, resources=needs, priority=want.priority
                 )
@@ -273,7 +273,7 @@ def serve(
         dask.config.set(_QUIET)
         loop, ended = asyncio.get_running_loop(), False
         async with Worker(
-            scheduler, nthreads=1, name=name, security=_security(options), resources={resource(said["device"]): 1},
+            scheduler, nthreads=1, name=name, security=_security(options), resources={_resource(said["device"]): 1},
             startup_information={_SAID: lambda _: json.dumps(said)}, local_directory=str(folder), memory_limit=0,
             host="127.0.0.1" if is_local(scheduler) else None, dashboard_address="127.0.0.1:0",
             death_timeout=_CONNECT_S,
@@ -314,7 +314,7 @@ def give_up() -> NoReturn:
     raise Reschedule
 
 
-def resource(device: str) -> str:
+def _resource(device: str) -> str:
     """Return what a worker of a device class has, and a task for it needs."""
     return f"target:{device}"
 

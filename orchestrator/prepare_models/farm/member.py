@@ -29,15 +29,18 @@ class Member(NamedTuple):
     said: Introduction
 
 
-def absent(devices: Iterable[str], members: Collection[Member]) -> FarmError | None:
-    """Return the error of device classes that no worker has, with those that are there."""
+def refuse_absent(devices: Iterable[str], members: Collection[Member]) -> None:
+    """Refuse device classes that no worker has.
+
+    Raises:
+        FarmError: there are some; it names those that are there.
+    """
     there = sorted({member.said["device"] for member in members})
     missing = sorted(set(devices) - set(there))
-    if not missing:
-        return None
-    told = ", ".join(there) or "none at all"
-    hint = "start one on a machine of that class: prepare-models worker --scheduler ADDRESS"
-    return FarmError("farm-target-absent", f"no worker of {', '.join(missing)}; the farm has {told}", hint=hint)
+    if missing:
+        told = f"no worker of {', '.join(missing)}; the farm has {', '.join(there) or 'none at all'}"
+        hint = "start one on a machine of that class: prepare-models worker --scheduler ADDRESS"
+        raise FarmError("farm-target-absent", told, hint=hint)
 
 
 def refuse_versions(members: Iterable[Member], ours: Mapping[str, str], scheduler: str) -> None:

@@ -50,29 +50,23 @@ class Bench(Value):
     observer: Observer
 
 
-_bench: Bench | None = None  # of this process, which is one worker
+bench: Bench | None = None  # of this process, which is one worker; a task has nothing else to find it by
 _at_work: dict[str, Executor] = {}
 _guard = threading.Lock()
 
 
-def set_up(bench: Bench) -> None:
-    """Say what this worker builds with."""
-    global _bench  # noqa: PLW0603  # a task is a function of a module, with nothing else to find it by
-    _bench = bench
-
-
 def build(order: Order) -> ModelReport:
     """Prepare one model, put its engine into the shared store and return its report."""
-    if _bench is None:
+    if bench is None:
         raise RuntimeError("this process is not a worker of prepare-models")
-    observer = _Telling(order.key, _bench.observer)
-    observer.event(Event(0, time.time(), PROGRESS, order.spec.name, "farm", {"phase": f"on {_bench.name}"}))
-    executor = _bench.executor()
+    observer = _Telling(order.key, bench.observer)
+    observer.event(Event(0, time.time(), PROGRESS, order.spec.name, "farm", {"phase": f"on {bench.name}"}))
+    executor = bench.executor()
     with _guard:
         _at_work[order.key] = executor
     try:
         with in_words():
-            report = _run(order, executor, _bench.sharing, observer)
+            report = _run(order, executor, bench.sharing, observer)
     except InterruptedRunError:
         cluster.give_up()
     except PrepareModelsError as error:

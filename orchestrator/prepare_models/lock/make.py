@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.external_data import files
-from prepare_models_entrypoint.contract.external_errors import ExternalDataError
+from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.files import open_regular, sha256_file
 from prepare_models_entrypoint.contract.source import Source
@@ -172,9 +171,10 @@ def make(manifest: Manifest, previous: Lock, *, update: Collection[str], accept_
         there = {} if spec.name in update else {file.place: file for file in previous.models.get(spec.name, ())}
         for file in wanted(spec, base):
             known = there.get(file.place)
-            if not file.fetched:
+            still = known is not None and known.source_id is not None and known.source_id == file.identifier
+            if not file.fetched:  # a local archive may have changed
                 models[spec.name].append(measure_local(file))
-            elif known is not None and _still(known, file):
+            elif known is not None and still and file.pinned in (None, known.sha256):
                 models[spec.name].append(known)
                 if file.role == "model":
                     models[spec.name] += fetched_weights(spec, there.values())
@@ -225,11 +225,6 @@ def _same(made: Mapping[str, Sequence[LockedFile]], previous: Lock, model: str) 
     return {(file.place, file.sha256) for file in made.get(model, ())} == {
         (file.place, file.sha256) for file in previous.models.get(model, ())
     }
-
-
-def _still(known: LockedFile, file: Wanted) -> bool:
-    """Return whether a locked file is still the one in the manifest. A local archive may have changed."""
-    return known.source_id is not None and known.source_id == file.identifier and file.pinned in (None, known.sha256)
 
 
 def _locked(file: Wanted, result: FetchResult) -> LockedFile:

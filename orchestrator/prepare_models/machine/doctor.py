@@ -46,7 +46,6 @@ class Finding(Value):
     of: str = ""
 
 
-_OLDEST_API = (1, 40)
 _ENGINE_BYTES = 2 << 30
 _RTX_IMAGE_BYTES = 2 << 30
 _TENSORRT_IMAGE_BYTES = 15 << 30
@@ -171,7 +170,7 @@ def _connect() -> tuple[Containers | None, Finding]:
     kind = "Podman" if found.podman else "Docker"
     notes = ", rootless" if found.rootless else ""
     message = f"{kind} {found.version}, API {platforms.dotted(found.api)}{notes}"
-    if found.api < _OLDEST_API:
+    if found.api < gpu.DEVICE_REQUEST_API:
         text = f"{message} is too old"
         return containers, Finding("engine", FAIL, text, "install Docker 19.03 or later", of=CONTAINERS)
     return containers, Finding("engine", OK, message)

@@ -87,7 +87,7 @@ def this_machine() -> Machine:
 
 def _gpus(root: Path) -> gpus.Answer:
     program, drivers = gpus.nvidia_smi(root), machine_facts(root)
-    if drivers[1] is None:  # without a file with the driver's version, a change would go unnoticed
+    if not drivers[1]:  # without a file with the driver's version, a change would go unnoticed
         return gpus.ask(root)
     facts = ["gpus", program, os.stat(program).st_mtime_ns if program else None, *drivers]
     found = recalled(facts)
@@ -102,15 +102,8 @@ def _gpus(root: Path) -> gpus.Answer:
 def machine_facts(root: Path = Path("/")) -> list[str | None]:
     """Return what a visible GPU depends on: the machine's boot, its driver, GPUs, and what is hidden from us."""
     cards = sorted(str(file) for file in root.glob(_CARDS))
-    texts = [_text(root / file) for file in (*_MACHINE_FILES, *cards)]
-    return texts + [os.environ.get(name) for name in _MACHINE_VARIABLES]
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+    texts = [machine.read(root / file) for file in (*_MACHINE_FILES, *cards)]
+    return [*texts, *map(os.environ.get, _MACHINE_VARIABLES)]
 
 
 def _file(facts: Sequence[object]) -> Path:

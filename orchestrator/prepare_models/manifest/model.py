@@ -6,18 +6,21 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.files import read_line
 from prepare_models_entrypoint.contract.job import ModelJob, ModelSettings
 from prepare_models_entrypoint.contract.kinds import ByName, File, Kind, ListOf, Schema, SourceText, Text
-from prepare_models_entrypoint.contract.report import ModelReport
 from prepare_models_entrypoint.contract.settings import REQUIRED, Nested, Record, closed, keys, rows, setting
 from prepare_models_entrypoint.contract.values import Value
 
 from ..errors import CodedError, KeyUnavailableError
 from ..running.connection import ConnectionSpec
 from ..support import paths
+
+if TYPE_CHECKING:
+    from prepare_models_entrypoint.contract.report import ModelReport
 
 
 class Key(Value):

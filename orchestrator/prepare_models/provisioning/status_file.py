@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,11 +26,6 @@ _NEXT = {
     status.TRY_AGAIN: "try again",
     status.HOLD: "nothing, until the manifest changes or --force is given",
 }
-
-
-def device_name() -> str:
-    """Return the name by which others know this machine."""
-    return socket.gethostname()
 
 
 class StatusFile:

@@ -159,21 +159,16 @@ def _timeline(models: Sequence[ModelReport]) -> Markup:
         }
         for name, stage in stages
     ]
-    spec = {
-        "width": 640,
-        "height": {"step": 18},
-        "data": {"values": values},
-        "mark": {"type": "bar", "minBandSize": 1},
-        "encoding": {
-            "x": {"field": "start", "type": "quantitative", "title": "seconds since the first stage began"},
-            "x2": {"field": "end"},
-            "y": {"field": "model", "type": "nominal", "sort": None, "title": None},
-            "color": _colours("stage", _STAGES),
-        },
+    axes = {
+        "x": {"field": "start", "type": "quantitative", "title": "seconds since the first stage began"},
+        "x2": {"field": "end"},
+        "y": {"field": "model", "type": "nominal", "sort": None, "title": None},
+        "color": _colours("stage", _STAGES),
     }
     whole = max(stage["started_at"] + stage["seconds"] for _, stage in stages) - start
     begun = dt.datetime.fromtimestamp(start, dt.timezone.utc).strftime("%H:%M:%S")
-    return _svg(spec, f"Stages of {len({name for name, _ in stages})} models over {whole:.1f} seconds from {begun} UTC")
+    told = f"Stages of {len({name for name, _ in stages})} models over {whole:.1f} seconds from {begun} UTC"
+    return _svg(told, 640, {"step": 18}, _layer(values, {"type": "bar", "minBandSize": 1}, axes))
 
 
 def _differences(output: OutputComparison) -> Markup:
@@ -185,24 +180,19 @@ def _differences(output: OutputComparison) -> Markup:
         for index, count in enumerate(histogram["counts"])
         if count
     ]
-    spec = {
-        "width": 300,
-        "height": 130,
-        "data": {"values": values},
-        "mark": {"type": "bar", "color": "var(--c1)"},
-        "encoding": {
-            "x": {
-                "field": "low", "type": "quantitative", "title": "absolute difference",
-                "bin": {"binned": True, "step": width},
-                "scale": {"domain": [lowest - width, 4]},
-                "axis": {"values": [-8, -6, -4, -2, 0, 2, 4], "labelExpr": _POWER},
-            },
-            "x2": {"field": "high"},
-            "y": {"field": "count", "type": "quantitative", "title": "values", "scale": {"type": "symlog"},
-                  "axis": {"labelExpr": "format(datum.value, '~s')", "values": [0, 10, 1000, 100_000, 10_000_000]}},
+    axes = {
+        "x": {
+            "field": "low", "type": "quantitative", "title": "absolute difference",
+            "bin": {"binned": True, "step": width},
+            "scale": {"domain": [lowest - width, 4]},
+            "axis": {"values": [-8, -6, -4, -2, 0, 2, 4], "labelExpr": _POWER},
         },
+        "x2": {"field": "high"},
+        "y": {"field": "count", "type": "quantitative", "title": "values", "scale": {"type": "symlog"},
+              "axis": {"labelExpr": "format(datum.value, '~s')", "values": [0, 10, 1000, 100_000, 10_000_000]}},
     }  # fmt: skip
-    return _svg(spec, f"Histogram of the absolute differences of {output['name']}, largest {output['max_abs']:.6g}")
+    told = f"Histogram of the absolute differences of {output['name']}, largest {output['max_abs']:.6g}"
+    return _svg(told, 300, 130, _layer(values, {"type": "bar", "color": "var(--c1)"}, axes))
 
 
 def _agreement(output: OutputComparison) -> Markup:
@@ -214,23 +204,10 @@ def _agreement(output: OutputComparison) -> Markup:
         name: {"field": field, "type": "quantitative", "title": field, "scale": {"zero": False}}
         for name, field in (("x", "reference"), ("y", "candidate"))
     }
-    spec = {
-        "width": 220,
-        "height": 130,
-        "layer": [
-            {
-                "data": {"values": line},
-                "mark": {"type": "line", "color": "currentColor", "opacity": 0.4},
-                "encoding": axes,
-            },
-            {
-                "data": {"values": points},
-                "mark": {"type": "point", "color": "var(--c1)", "size": 14},
-                "encoding": axes,
-            },
-        ],
-    }
-    return _svg(spec, f"{len(points)} values of {output['name']} against the reference; equal ones lie on the line")
+    equal = _layer(line, {"type": "line", "color": "currentColor", "opacity": 0.4}, axes)
+    found = _layer(points, {"type": "point", "color": "var(--c1)", "size": 14}, axes)
+    told = f"{len(points)} values of {output['name']} against the reference; equal ones lie on the line"
+    return _svg(told, 220, 130, {"layer": [equal, found]})
 
 
 def _layers(found: Sequence[Layer]) -> Markup:
@@ -239,18 +216,16 @@ def _layers(found: Sequence[Layer]) -> Markup:
     values = [{"type": layer["type"], "precision": precision} for layer, precision in zip(found, known, strict=True)]
     most = max(Counter(value["type"] for value in values).values())
     axis = {"tickCount": min(most, 6), "format": "d"}
-    spec = {
-        "width": 420,
-        "height": {"step": 20},
-        "data": {"values": values},
-        "mark": "bar",
-        "encoding": {
-            "x": {"aggregate": "count", "type": "quantitative", "title": "layers", "axis": axis},
-            "y": {"field": "type", "type": "nominal", "sort": "-x", "title": None},
-            "color": _colours("precision", [name for name in _TYPES if name in known]),
-        },
+    axes = {
+        "x": {"aggregate": "count", "type": "quantitative", "title": "layers", "axis": axis},
+        "y": {"field": "type", "type": "nominal", "sort": "-x", "title": None},
+        "color": _colours("precision", [name for name in _TYPES if name in known]),
     }
-    return _svg(spec, f"{len(values)} layers by kind and precision")
+    return _svg(f"{len(values)} layers by kind and precision", 420, {"step": 20}, _layer(values, "bar", axes))
+
+
+def _layer(values: Sequence[Mapping[str, object]], mark: object, axes: Mapping[str, object]) -> Schema:
+    return {"data": {"values": values}, "mark": mark, "encoding": axes}
 
 
 def _colours(field: str, domain: Sequence[str]) -> Schema:
@@ -268,11 +243,12 @@ def _drawable(value: Any) -> Any:
     return {key: _drawable(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _svg(spec: Schema, description: str) -> Markup:
+def _svg(description: str, width: int, height: object, spec: Schema) -> Markup:
     """Return Vega's drawing, marked as safe: Vega escapes the texts in it."""
     import vl_convert
 
-    document = {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, **_drawable(spec)}
+    frame = {"$schema": _SCHEMA, "config": _CONFIG, "padding": _PADDING, "width": width, "height": height}
+    document = {**frame, **_drawable(spec)}
     try:
         drawn: str = vl_convert.vegalite_to_svg(document, "5.20")
     except BaseException as error:

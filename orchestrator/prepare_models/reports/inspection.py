@@ -40,11 +40,6 @@ def findings(model: Document) -> list[Part]:
     return parts
 
 
-def judged_for(models: Iterable[Document]) -> str:
-    """Return the consumers by whose rules models were checked."""
-    return "judged for " + ", ".join(dict.fromkeys(name for model in models for name in model["consumers"]))
-
-
 def _message(found: Mapping[str, str], kind: str, about: str) -> Message:
     return Message(kind, found["code"], one_line(about), one_line(found["message"]), one_line(found["hint"]))
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from prepare_models_entrypoint.contract import extras, launch
 
@@ -24,6 +24,24 @@ _KEY_VARIABLES = ("NGC_API_KEY", "NGC_CLI_API_KEY", "NGC_APP_KEY")
 Answer = dict[str, Any]  # a document of the entrypoint, with the keys of its command
 
 AGAIN = "run again with -v; if it stays, please report it"
+_TERM_GRACE_S = 3.0
+
+
+class Fetcher(NamedTuple):
+    """A child that fetches the job that is written to its standard input. ``secrets``: its secrets file, empty."""
+
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    secrets: int
+
+    def give(self, job: str) -> None:
+        """Write the job, which starts the work.
+
+        Raises:
+            BrokenPipeError: the child has ended.
+        """
+        with cast("IO[bytes]", self.process.stdin) as pipe:
+            pipe.write(job.encode("utf-8"))
 
 
 def argv(*arguments: str) -> list[str]:
@@ -76,9 +94,16 @@ def secret_file(content: str | None) -> Iterator[int | None]:
     if content is None:
         yield None
         return
+    with memory_file() as descriptor:
+        os.write(descriptor, content.encode("utf-8"))
+        yield descriptor
+
+
+@contextlib.contextmanager
+def memory_file() -> Iterator[int]:
+    """Yield the descriptor of an empty file in the memory."""
     descriptor = os.memfd_create("secret")
     try:
-        os.write(descriptor, content.encode("utf-8"))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -95,3 +120,30 @@ def unread_log() -> IO[bytes]:
 def path_of(descriptor: int | None) -> Path | None:
     """Return the path under which a child that inherits a descriptor finds it."""
     return None if descriptor is None else Path(f"/proc/self/fd/{descriptor}")
+
+
+@contextlib.contextmanager
+def fetcher() -> Iterator[Fetcher]:
+    """Start a child that will fetch; it is ended with the block. It imports what it needs while its job is made."""
+    with unread_log() as log, memory_file() as secrets:
+        process = subprocess.Popen(
+            argv("fetch", "/dev/stdin", "--parent", str(os.getpid())), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=log, env=environment(), pass_fds=[secrets], start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield Fetcher(process, log, secrets)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_TERM_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    for pipe in filter(None, (process.stdin, process.stdout)):
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()

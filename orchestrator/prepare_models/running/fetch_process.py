@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import subprocess
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import IO, cast
+from typing import cast
 
 from prepare_models_entrypoint.contract import event as events
+from prepare_models_entrypoint.contract.error_codes import LIMITS
 from prepare_models_entrypoint.contract.event import Event
 from prepare_models_entrypoint.contract.fetch import NO_PINS, FetchJob, FetchResult, Pins, Wanted
 
@@ -22,8 +24,6 @@ from .connection import ConnectionSpec
 
 OnResult = Callable[[FetchResult], None]
 OnEvent = Callable[[Event], None]
-
-_TERM_GRACE_S = 3.0
 
 
 def counted(on_bytes: OnBytes) -> OnEvent:
@@ -74,7 +74,7 @@ class Fetching:
     """Fetches in a separate process while the block runs.
 
     job: what to fetch; its network settings come from ``network``, with secrets. on_result: called with the result of
-    each source. on_event: called with all other events of the child.
+    each source. on_event: called with all other events of the child. started: the child; None: start one.
     """
 
     def __init__(
@@ -84,26 +84,23 @@ class Fetching:
         *,
         on_result: OnResult,
         on_event: OnEvent = lambda _: None,
+        started: child.Fetcher | None = None,
     ) -> None:
         self._job, self._network = job, network
         self._on_result, self._on_event = on_result, on_event
         self._open = contextlib.ExitStack()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
+        self._child = started
 
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
+        secrets = self._network.secrets()
         with contextlib.ExitStack() as stack:
-            self._log = stack.enter_context(child.unread_log())
-            secret = stack.enter_context(child.secret_file(self._network.secrets()))
-            job = replace(self._job, network=self._network.with_secrets(child.path_of(secret)))
-            asked = stack.enter_context(child.secret_file(json.dumps(job.to_dict())))
-            arguments = ("fetch", str(child.path_of(asked)), "--parent", str(os.getpid()))
-            self._child = subprocess.Popen(
-                child.argv(*arguments),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, env=child.environment(),
-                pass_fds=[given for given in (asked, secret) if given is not None], start_new_session=True,
-            )  # fmt: skip
-            stack.callback(self._end)
+            self._child = started = self._child or stack.enter_context(child.fetcher())
+            if secrets is not None:
+                os.write(started.secrets, secrets.encode("utf-8"))
+            file = None if secrets is None else child.path_of(started.secrets)
+            job = replace(self._job, network=self._network.with_secrets(file))
+            with contextlib.suppress(BrokenPipeError):  # it has ended, which ``results`` reports
+                started.give(json.dumps(job.to_dict()))
             self._open = stack.pop_all()
         return self
 
@@ -112,7 +109,7 @@ class Fetching:
 
     def stop(self) -> None:
         """Ask the child to end, from another thread; ``results`` then ends, too."""
-        self._running().terminate()
+        self._running().process.terminate()
 
     def results(self) -> list[FetchResult]:
         """Wait for all sources.
@@ -120,7 +117,7 @@ class Fetching:
         Raises:
             HostError: the child failed.
         """
-        running, closed = self._running(), False
+        running, closed = self._running().process, False
         found: list[FetchResult] = []
         for line in running.stdout or ():
             event = Event.from_line(line.decode("utf-8"))
@@ -133,31 +130,21 @@ class Fetching:
                 self._on_event(event)
         status = running.wait()
         if not closed:
-            raise HostError(f"the entrypoint ended with status {status}: {self._final_error()}", hint="run again")
+            why, limit = self._final_error(), LIMITS[errno.ENOMEM]
+            if status == -signal.SIGKILL or why == MemoryError.__name__:
+                raise HostError(f"{limit.what} for a process that fetches", hint=limit.fix)
+            raise HostError(f"the entrypoint ended with status {status}: {why}", hint="run again")
         return found
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> child.Fetcher:
         if self._child is None:
             raise ValueError("call results() within the block")
         return self._child
 
     def _final_error(self) -> str:
         """Return the name of the child's final error, with its text only if a module is missing: it may have a key."""
-        if self._log is None:
-            return ""
-        self._log.seek(0)
-        last = "".join(self._log.read().decode("utf-8", "replace").strip().splitlines()[-1:])
+        log = self._running().log
+        log.seek(0)
+        last = "".join(log.read().decode("utf-8", "replace").strip().splitlines()[-1:])
         kind = last.partition(":")[0]
         return last if kind in ("ModuleNotFoundError", "ImportError") else kind
-
-    def _end(self) -> None:
-        running = self._running()
-        if running.poll() is None:
-            running.terminate()
-            try:
-                running.wait(_TERM_GRACE_S)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait()
-        if running.stdout:
-            running.stdout.close()

@@ -27,7 +27,7 @@ from ..machine.facts import power_of
 from ..manifest.model import ModelSpec, require_terms, terms_accepted
 from ..options import RunSettings
 from ..planning import disk_budget
-from ..planning.planned import RESTORE, PlannedModel, why_elsewhere
+from ..planning.planned import BUILD, REBUILD, RESTORE, PlannedModel, why_elsewhere
 from ..planning.planner import Planner, changed_at, in_archive
 from ..reports import documents
 from ..reports.documents import timestamp
@@ -184,6 +184,8 @@ class Run:
             entry = None if self._settings.force else self._found(planned, turn)
             if entry is not None:
                 return restore.restore(entry, replace(planned, action=RESTORE), self._publisher)
+            if planned.action == RESTORE:  # what is stored is damaged, or not to be trusted
+                planned = replace(planned, action=REBUILD if companions.has_engine(place) else BUILD)
             if self._supply is not None:
                 self._supply.refuse_build(planned)
             path = Source.of(spec.source).path

@@ -53,7 +53,8 @@ class Waited(Value):
     last_owner: str
 
     def note(self, owner: str) -> None:
-        """Write something else about this process. It is truncated after writing, see ``flocked``."""
+        """Write what this process says about itself."""
+        # Truncated after writing: a file truncated to nothing first would be flushed to the disk on closing.
         os.ftruncate(self.descriptor, os.pwrite(self.descriptor, os.fsencode(owner), 0))
 
 
@@ -79,13 +80,12 @@ def flocked(
             if stopped():
                 raise InterruptedError
             time.sleep(_POLL_S)
-        last = _owner(descriptor)
-        # Truncated after writing: a file truncated to nothing first would be flushed to the disk on closing.
+        lock = Waited(descriptor, waited, _owner(descriptor))
         try:
-            os.ftruncate(descriptor, os.pwrite(descriptor, os.fsencode(owner), 0))
+            lock.note(owner)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(file)) from None  # errors of a write don't name the file
-        yield Waited(descriptor, waited, last)
+        yield lock
     finally:
         os.close(descriptor)
 

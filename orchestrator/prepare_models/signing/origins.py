@@ -36,7 +36,8 @@ def untrusted(
     from . import statements, trust  # only engines from elsewhere are checked by keys
 
     keyid = origin["signed_by"]
-    if keyid is not None and trust.vouched(keyid):
+    known = trust.load(paths.keys_file()).keys.get(keyid) if keyid is not None else None
+    if known is not None and known.objection(trust.CONTENTS) is None:
         return None
     signed = directory is not None and (directory / SIGNED).is_file()
     if directory is not None and signed and statements.verify(directory, trust.load(paths.keys_file())).good:

@@ -189,9 +189,3 @@ def renewed(keys: KeyList, signed: Path) -> KeyList:
         why = f"{signed} has counter {following.counter}, the list here has {keys.counter} already"
         raise SignatureError("keys", why, hint="get the newest list")
     return following
-
-
-def vouched(keyid: str) -> bool:
-    """Return whether this user's own list trusts a key now."""
-    key = load(paths.keys_file()).keys.get(keyid)
-    return key is not None and key.objection(CONTENTS) is None

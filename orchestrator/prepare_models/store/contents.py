@@ -103,9 +103,14 @@ class Cache:
             return self._store.remove(item.id)
         if item.kind in (DOWNLOAD, PART) and time.time() - item.used_at < _AT_IT_S:
             return False
+        files = [item.path]  # what identifies it comes last
+        if item.kind == PART:
+            files = sorted(item.path.parent.glob(f"{item.id}.*"))
+        elif item.kind == DOWNLOAD:
+            files = [downloads.names(self._downloads, item.id), downloads.record(self._downloads, item.id), item.path]
         try:
             with bundles.alone(item.path) if item.kind == BUNDLE else contextlib.nullcontext():
-                for path in self._files_of(item):
+                for path in files:
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         except OSError:
             return False
@@ -114,14 +119,6 @@ class Cache:
     def prune(self, doomed: Iterable[Item]) -> list[Item]:
         """Remove items and return those that were removed."""
         return [item for item in doomed if self.remove(item)]
-
-    def _files_of(self, item: Item) -> list[Path]:
-        """Return the files of an item; the one that identifies it comes last."""
-        if item.kind == PART:
-            return sorted(item.path.parent.glob(f"{item.id}.*"))
-        if item.kind == DOWNLOAD:
-            return [downloads.names(self._downloads, item.id), downloads.record(self._downloads, item.id), item.path]
-        return [item.path]
 
     def _contents(self) -> Iterator[Item]:
         """Yield downloads."""

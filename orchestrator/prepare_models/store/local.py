@@ -137,7 +137,11 @@ class Store:
                 share_file(file, fresh / name, link=True)
                 (fresh / name).chmod(file.stat().st_mode & 0o444)
             write_record(fresh, json.dumps(record).encode("utf-8"))
-            self._note_size(record)
+            sizes = self.root / "sizes"
+            sizes.mkdir(exist_ok=True)
+            for material in record["materials"]:
+                if material["role"] == "model":
+                    (sizes / str(material["bytes"])).touch()
             self._discard(key)
             fresh.rename(self.root / key)
             sync_directory(self.root)
@@ -205,13 +209,6 @@ class Store:
         except OSError:
             return None
         return Entry(key, files, _record(folder / RECORD), size, used_at) if PLAN in files else None
-
-    def _note_size(self, record: ModelReport) -> None:
-        sizes = self.root / "sizes"
-        sizes.mkdir(exist_ok=True)
-        for material in record["materials"]:
-            if material["role"] == "model":
-                (sizes / str(material["bytes"])).touch()
 
     def _unfinished(self, key: str) -> Path:
         return self.root / f".{key}{PARTIAL}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prepare_models_entrypoint.contract import external_data
+from prepare_models_entrypoint.contract.digest import combined
 from prepare_models_entrypoint.contract.files import sha256_file
 
 from .paths import contents_dir
@@ -57,10 +58,6 @@ class Digests:
         """Return whether the sha256 of a file is known without reading it."""
         return self._recalled("sha256", str(path)) is not None
 
-    def watch(self, path: Path) -> Callable[[str], None]:
-        """Return a function to call with a file's sha256 that other code computes by reading the file from now on."""
-        return self._watch("sha256", path)
-
     def stop(self) -> None:
         """Stop reading files."""
         self._stop.set()
@@ -71,7 +68,7 @@ class Digests:
         Raises:
             ExternalDataError, OSError: see ``weights_files``.
         """
-        return external_data.sha256_of(self.weights_files(model), self.of)
+        return combined(map(self.of, self.weights_files(model)))
 
     def weights_files(self, model: Path) -> tuple[Path, ...]:
         """Return the files with a model's external data.
@@ -139,7 +136,7 @@ class Digests:
         if recalled is not None:
             found: T = recalled[1]
             return found
-        learn = self._watch(kind, path)
+        learn = self.watch(path, kind)
         value = find_out(path)
         learn(value)
         return value
@@ -153,7 +150,8 @@ class Digests:
                 return found
         return None
 
-    def _watch(self, kind: str, path: Path) -> Callable[[object], None]:
+    def watch(self, path: Path, kind: str = "sha256") -> Callable[[object], None]:
+        """Return a function to call with a file's sha256 that other code computes by reading the file from now on."""
         name = os.path.realpath(path)
         before, now = _state(name), time.time_ns()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping
 
 from ...contract.fetch import Connection
 from ...errors import FetchError, StageError
@@ -27,15 +27,17 @@ def answer(question: Mapping[str, Any]) -> Dict[str, object]:
     """
     try:
         access = access_of(Connection.from_dict(question.get("network") or {}))
-        asked: Callable[[Client, str, int, str], List[Row]] = _ASKS[question["ask"]]
-        rows = asked(access.ngc, question["about"], int(question.get("limit") or 25), access.ngc_api)
+        client, about = access.ngc, question["about"]
+        if question["ask"] == "search":
+            rows = _search(client, about, int(question.get("limit") or 25))
+        else:
+            rows = {"versions": _versions, "files": _files}[question["ask"]](client, _address(about, client.api))
     except StageError as error:
         return {"rows": None, "error": error.info("fetch")}
     return {"rows": rows, "error": None}
 
 
-def _search(client: Client, about: str, limit: int, api: str) -> List[Row]:
-    del api
+def _search(client: Client, about: str, limit: int) -> List[Row]:
     with understood(Address("nvidia", None, "")):
         return [_found(resource) for resource in client.search(about, limit)]
 
@@ -51,9 +53,7 @@ def _found(resource: Document) -> Row:
     }
 
 
-def _versions(client: Client, about: str, limit: int, api: str) -> List[Row]:
-    del limit
-    address = _address(about, api)
+def _versions(client: Client, address: Address) -> List[Row]:
     return [
         {
             "version": raw.get("versionId"),
@@ -66,9 +66,7 @@ def _versions(client: Client, about: str, limit: int, api: str) -> List[Row]:
     ]
 
 
-def _files(client: Client, about: str, limit: int, api: str) -> List[Row]:
-    del limit
-    address = _address(about, api)
+def _files(client: Client, address: Address) -> List[Row]:
     if address.version is None:
         raise FetchError(
             "source-not-found",
@@ -81,7 +79,7 @@ def _files(client: Client, about: str, limit: int, api: str) -> List[Row]:
             "bytes": entry.size,
             "sha256": entry.sha256,
             "created": entry.created,
-            "source": address.with_file(entry.path).source(api),
+            "source": address.with_file(entry.path).source(client.api),
         }
         for entry in listed(address, client)
     ]
@@ -94,6 +92,3 @@ def _address(about: str, api: str) -> Address:
             "source-not-found", f"{about} is not a model on NGC", hint="write org/team/model, or org/team/model:version"
         )
     return address
-
-
-_ASKS = {"search": _search, "versions": _versions, "files": _files}

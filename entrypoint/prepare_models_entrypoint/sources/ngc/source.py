@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ... import masking
 from ...contract.spelling import near
 from ...errors import FetchError
-from ..body import HTML, Body, Promise, intercepted, not_the_file
+from ..body import HTML, Body, Promise, Remote, intercepted
 from ..http import body_of, followed, location, range_headers, refusal, safe_name
 from .address import Address
 
@@ -22,20 +22,17 @@ if TYPE_CHECKING:
 _SHOWN = 12
 
 
-class NgcSource:
+class NgcSource(Remote):
     """A file of a version. The presigned URL is requested without credentials."""
 
     listed = ranged = True
 
     def __init__(self, address: Address, access: Access) -> None:
+        super().__init__(safe_name(address.file or ""), str(address), f"{address.kind} {address}")
         self._address, self._access = address, access
         self._signed: Optional[str] = None
         self._entry: Optional[Entry] = None
-        self.name = safe_name(address.file or "")
-        self.label = str(address)
-        self.licence: Optional[str] = address.page
-        self.revision: Optional[str] = None
-        self.key = f"{address.kind} {address}"
+        self.licence = address.page
 
     def promise(self) -> Promise:
         """Return size and digest from the list of the version's files."""
@@ -77,7 +74,7 @@ class NgcSource:
     def impostor(self, what: str) -> FetchError:
         """Return the error for a page instead of the file: NGC itself sends no such pages."""
         if what != HTML:
-            return not_the_file(self.label, what)
+            return super().impostor(what)
         return intercepted(self.label, what, f"{urlsplit(self._access.ngc_api).hostname} and NGC's file hosts")
 
     def _direct(self, answer: requests.Response, offset: int) -> Body:

@@ -16,18 +16,7 @@ from ...running.fetch_process import counted
 from ...support import paths
 from ...support.page import Part, Table, byte_lines
 from .. import printing
-from ..options import (
-    add,
-    add_arch,
-    add_bases,
-    add_output,
-    add_require,
-    add_sign,
-    add_table,
-    command,
-    signatures,
-    signer,
-)
+from ..options import add, add_output, add_require, add_sign, add_table, command, share, signatures, signer
 
 EXAMPLE = """\
 example:
@@ -49,7 +38,7 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     listed = command(actions, "ls", "list what is in a bundle", "site.bundle")
     for each in (verify, listed):
         add(each, "bundle", "bundle", Path)
-    add_bases(verify)
+    share(verify, "--base")
     add_require(verify)
     add_table(listed, "index")
     add_output(verify, table=False)
@@ -58,9 +47,9 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
     add(create, "-o --output", "bundle to write", Path, required=True)
     told = "include this platform's image; local: wheels that build without containers; may be repeated"
     add(create, "--platform", told, "NAME[=IMAGE]", many=True)
-    add_bases(create)
+    share(create, "--base")
     add(create, "--python", "Python that installs the wheels (default: this one's)", "VERSION")
-    add_arch(create, "architecture of its machine (default: this one's)")
+    share(create, "--arch", "architecture of its machine (default: this one's)")
     add(create, "--wheels", "take wheels from DIR before any other", Path, metavar="DIR")
     create.add_argument("--no-wheels", dest="with_wheels", action="store_false", help="leave the tool itself out")
     add(create, "--engines", "include the engines that were built here")

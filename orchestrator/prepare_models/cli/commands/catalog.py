@@ -10,7 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...reports.text import write
 from ...support.page import Table
 from .. import printing
-from ..options import add, add_json, add_wide, command
+from ..options import add, command, share
 
 EXAMPLE = "example:\n  prepare-models catalog search segmentation onnx"
 
@@ -25,9 +25,9 @@ def add_arguments(catalog: argparse.ArgumentParser) -> None:
     searched = command(asks, "search", "list the models that match every word", "peoplenet onnx", more=statuses)
     add(searched, "words", "part of a name, task, file or source", "WORD", nargs="+")
     for ask in (listed, shown, searched):
-        add_json(ask)
+        share(ask, "--json")
     for ask in (listed, searched):
-        add_wide(ask)
+        share(ask, "--wide")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -13,9 +13,8 @@ from prepare_models_entrypoint.contract.shapes import Shape
 from ... import api
 from ...manifest.model import NAME
 from ...reports import text
-from ...support.page import show
 from .. import building
-from ..building import add_building, observer, reports, status, write_document
+from ..building import add_building, observer, reports
 from ..options import add, add_delivery, value
 
 EXAMPLE = """\
@@ -67,13 +66,11 @@ def main(arguments: argparse.Namespace) -> int:
             reports=reports(arguments),
             observer=listener,
         )
-    if arguments.json:
-        write_document(report, arguments)
-    else:
-        show(*text.converted(report.document), *([f"manifest  {target}"] if target else []), wide=arguments.wide)
-        if target is None and report.ok:
-            text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
-    return status(report)
+    parts = [*text.converted(report.document), *([f"manifest  {target}"] if target else [])]
+    status = building.ended(report, arguments, parts)
+    if target is None and report.ok and not arguments.json:
+        text.write(f"\nthe same as a manifest:\n\n{report.manifest}".rstrip())
+    return status
 
 
 def _shape(given: str) -> tuple[str, object]:

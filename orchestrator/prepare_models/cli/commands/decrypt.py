@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...running import child
 from .. import printing
-from ..options import add, add_json
+from ..options import add, share
 
 EXAMPLE = "example:\n  prepare-models decrypt model.etlt --key-file key.txt -o model.onnx"
 
@@ -18,7 +18,7 @@ def add_arguments(decrypt: argparse.ArgumentParser) -> None:
     add(decrypt, "file", ".etlt", Path)
     add(decrypt, "--key-file", "file that holds the key", Path, required=True)
     add(decrypt, "-o --output", ".onnx to write, readable only by you", Path, required=True)
-    add_json(decrypt)
+    share(decrypt, "--json")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from ...planning import disk_budget, foresight
 from ...planning import plan as plans
 from ...support.file_digests import open_digests
 from .. import printing
-from ..options import add, add_arch, add_output, add_target_dir, manifest
+from ..options import add, add_output, add_target_dir, manifest, share
 from ..parser import DEFAULT_MANIFEST
 
 EXAMPLE = (
@@ -31,7 +31,7 @@ def add_arguments(doctor: argparse.ArgumentParser) -> None:
     add(doctor, "--platform", "platform to check (default: this machine's)", "NAME")
     told = "examine the machine that has its file system mounted at DIR"
     add(doctor, "--root", told, Path, default=Path("/"), metavar="DIR")
-    add_arch(doctor, "with --root: that machine's architecture")
+    share(doctor, "--arch", "with --root: that machine's architecture")
     add_output(doctor)
 
 

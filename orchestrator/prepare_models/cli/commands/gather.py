@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...running import child
 from .. import printing
-from ..options import add, add_json
+from ..options import add, share
 
 EXAMPLE = (
     "example:\n  prepare-models gather orin/models workstation/models --output repository\n\n"
@@ -20,7 +20,7 @@ def add_arguments(gather: argparse.ArgumentParser) -> None:
     """Add what ``gather`` takes."""
     add(gather, "models_dirs", "one for each kind of GPU", Path, nargs="+", metavar="MODELS_DIR")
     add(gather, "--output", "the repository that is written", Path, required=True, metavar="DIR")
-    add_json(gather, "outcome")
+    share(gather, "--json", "outcome")
 
 
 def main(arguments: argparse.Namespace) -> int:

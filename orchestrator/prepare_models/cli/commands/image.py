@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from prepare_models_entrypoint.contract import sizes
 from prepare_models_entrypoint.contract.files import atomic_file
@@ -17,7 +18,7 @@ from ...machine import facts, platforms
 from ...support.os_errors import writing
 from ...support.page import Table, say
 from .. import printing
-from ..options import add, add_arch, add_output
+from ..options import add, add_output, share
 
 EXAMPLE = "example:\n  prepare-models image build\n  prepare-models image save --output prepare-models.tar"
 
@@ -29,7 +30,7 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     add(image, "--platform", "platform (default: this machine's)", "NAME")
     add(image, "--base-image", "build: another base image", "IMAGE")
     add(image, "--network", "build: network of the build, such as host", "NETWORK")
-    add_arch(image, "build: another architecture, under emulation")
+    share(image, "--arch", "build: another architecture, under emulation")
     add(image, "--tag", "build: another name (default: prepare-models:VERSION-PLATFORM)", "NAME:TAG")
     add(image, "--tao-converter", "build: put NVIDIA's converter into the image", Path)
     add(image, "--index-url", "build: package index in place of PyPI", "URL")
@@ -52,9 +53,13 @@ def main(arguments: argparse.Namespace) -> int:
     }
     found = actions[arguments.action](arguments)
     head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
-    printing.result(
-        arguments, {"images": [_row(image) for image in found]}, Table(head, [_cells(image) for image in found])
-    )
+    rows = [_row(image) for image in found]
+    cells = [
+        (row["image"], str(row["platform"]), row["arch"], str(row["contract"]), sizes.readable(row["bytes"]), digits)
+        for row in rows
+        for digits in (row["id"].rpartition(":")[2][:12],)
+    ]
+    printing.result(arguments, {"images": rows}, Table(head, cells))
     return EXIT_OK
 
 
@@ -141,9 +146,9 @@ def _show(lines: Iterable[str], arguments: argparse.Namespace) -> None:
             say(line)
 
 
-def _row(image: Image) -> dict[str, object]:
+def _row(image: Image) -> dict[str, Any]:
     return {
-        "image": _name(image),
+        "image": image.tags[0] if image.tags else image.id,
         "platform": image.labels.get(f"{LABEL}.platform"),
         "arch": image.arch,
         "contract": image.labels.get(f"{LABEL}.contract"),
@@ -151,13 +156,3 @@ def _row(image: Image) -> dict[str, object]:
         "id": image.id,
         "revision": image.labels.get("org.opencontainers.image.revision"),
     }
-
-
-def _cells(image: Image) -> tuple[str, ...]:
-    platform, contract = (str(image.labels.get(f"{LABEL}.{label}")) for label in ("platform", "contract"))
-    digits = image.id.rpartition(":")[2][:12]
-    return _name(image), platform, image.arch, contract, sizes.readable(image.bytes), digits
-
-
-def _name(image: Image) -> str:
-    return image.tags[0] if image.tags else image.id

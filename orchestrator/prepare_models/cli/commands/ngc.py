@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from prepare_models_entrypoint.contract import sizes
 
@@ -12,7 +11,7 @@ from ...running import child
 from ...running.connection import ConnectionSpec
 from ...support.page import Table
 from .. import printing
-from ..options import add, add_table, command, positive
+from ..options import add, add_table, command, positive, share
 
 _COLUMNS = {
     "search": (("MODEL", "model"), ("LATEST VERSION", "latest"), ("TITLE", "title")),
@@ -38,7 +37,7 @@ def add_arguments(ngc: argparse.ArgumentParser) -> None:
         add(ask, "about", text, metavar)
         if name == "search":
             add(ask, "--limit", "most results (default 25)", positive, default=25)
-        add(ask, "--ngc-key-file", "file with the NGC key", Path)
+        share(ask, "--ngc-key-file")
         add_table(ask)
 
 

@@ -10,7 +10,7 @@ from ...errors import EXIT_MODEL_FAILED, EXIT_OK
 from ...signing import envelopes, statements
 from ...support.page import Table
 from .. import printing
-from ..options import add, add_keys_file, add_table, command, signatures
+from ..options import add, add_table, command, share, signatures
 
 EXAMPLE = "example:\n  prepare-models provenance verify ~/models --key key.pub"
 
@@ -31,7 +31,7 @@ def add_arguments(provenance: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(verify, "--key", "public key, PEM", Path, dest="public_key")
     add(verify, "--require-signed", "a trusted key must have signed")
-    add_keys_file(verify)
+    share(verify, "--trusted-keys")
     for action in (sign, verify):
         add(action, "places", "models directory, or one model's", Path, nargs="+", metavar="DIR")
         add_table(action, "findings")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ...running import child
 from .. import printing
-from ..options import add_deploy_dir, add_json, add_models_dir
+from ..options import add, share
 
 EXAMPLE = (
     "example:\n  prepare-models relocate ~/models --deploy-dir /workspaces/isaac_ros-dev/models\n\n"
@@ -17,9 +18,9 @@ EXAMPLE = (
 
 def add_arguments(relocate: argparse.ArgumentParser) -> None:
     """Add what ``relocate`` takes."""
-    add_models_dir(relocate)
-    add_deploy_dir(relocate, "where it is")
-    add_json(relocate, "outcome")
+    add(relocate, "models_dir", "Triton model repository", Path, metavar="MODELS_DIR")
+    share(relocate, "--deploy-dir", "where it is")
+    share(relocate, "--json", "outcome")
 
 
 def main(arguments: argparse.Namespace) -> int:

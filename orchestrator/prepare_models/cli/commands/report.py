@@ -43,18 +43,15 @@ def main(arguments: argparse.Namespace) -> int:
         UsageError: there is no report, or it contains something that no run writes.
     """
     try:
-        return _do(arguments)
+        if arguments.action == "diff":
+            changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
+            printing.result(arguments, {"changes": changes}, difference.render(changes))
+            return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
+        rendered = documents.render(arguments.format, documents.load(arguments.report))
     except (*EDITED, ArithmeticError) as error:  # deep inside what the schema leaves open
         line = f"a report was edited, or is damaged: {type(error).__name__}: {error}"
         raise UsageError(line, hint="give a report.json as run wrote it") from None
 
-
-def _do(arguments: argparse.Namespace) -> int:
-    if arguments.action == "diff":
-        changes = difference.compare(documents.load(arguments.a), documents.load(arguments.b))
-        printing.result(arguments, {"changes": changes}, difference.render(changes))
-        return EXIT_DIFFERENT if any(change["counts"] for change in changes) else EXIT_OK
-    rendered = documents.render(arguments.format, documents.load(arguments.report))
     if arguments.output is None:
         text.write(rendered.rstrip("\n"))
     else:

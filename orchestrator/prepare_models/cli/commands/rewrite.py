@@ -21,7 +21,7 @@ from ...planning import planner
 from ...reports import text
 from ...support.page import of_warning, show
 from .. import building, printing
-from ..options import add, add_executor, add_json
+from ..options import add, add_executor, share
 
 EXAMPLE = "example:\n  prepare-models rewrite models.yaml peoplesemsegnet -o peoplesemsegnet.onnx"
 
@@ -32,7 +32,7 @@ def add_arguments(rewrite: argparse.ArgumentParser) -> None:
     add(rewrite, "name", "model to write the graph of", "NAME")
     add(rewrite, "-o --output", ".onnx to write", Path, required=True)
     add_executor(rewrite)
-    add_json(rewrite, "report")
+    share(rewrite, "--json", "report")
 
 
 def main(arguments: argparse.Namespace) -> int:

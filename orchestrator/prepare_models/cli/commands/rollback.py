@@ -8,7 +8,7 @@ from dataclasses import asdict
 from ... import api
 from ...errors import EXIT_OK
 from .. import printing
-from ..options import add, add_json, add_target_dir, positive
+from ..options import add, add_target_dir, positive, share
 
 EXAMPLE = (
     "example:\n  prepare-models rollback peoplesemsegnet --models-dir /var/lib/models --why 'misses cyclists'\n\n"
@@ -23,7 +23,7 @@ def add_arguments(rollback: argparse.ArgumentParser) -> None:
     add(rollback, "--to", "version to go to (default: the one before)", positive)
     add(rollback, "--why", "reason, for the ledger", "TEXT", default="")
     add(rollback, "--device", "name of this machine in the ledger (default: its host name)", "NAME")
-    add_json(rollback)
+    share(rollback, "--json")
 
 
 def main(arguments: argparse.Namespace) -> int:

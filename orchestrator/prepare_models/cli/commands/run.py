@@ -6,9 +6,8 @@ import argparse
 
 from ... import api
 from ...reports import text
-from ...support.page import show
 from .. import building
-from ..building import add_building, add_sharing, observer, reports, sharing, status, write_document
+from ..building import add_building, add_sharing, observer, reports, sharing
 from ..options import add, add_selection, positive
 
 EXAMPLE = """\
@@ -58,8 +57,4 @@ def main(arguments: argparse.Namespace) -> int:
             reports=reports(arguments),
             observer=listener,
         )
-    if arguments.json:
-        write_document(report, arguments)
-    else:
-        show(*text.summary(report.document, wide=arguments.wide), wide=arguments.wide)
-    return status(report)
+    return building.ended(report, arguments, text.summary(report.document, wide=arguments.wide))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ...errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
 from ...machine.environments import this_machine
@@ -10,7 +11,7 @@ from ...planning import status
 from ...support.file_digests import open_digests
 from ...support.page import Table
 from .. import printing
-from ..options import add, add_models_dir, add_table
+from ..options import add, add_table
 
 EXAMPLE = (
     "example:\n  prepare-models status ~/models --json\n\nNeither TensorRT nor a GPU is needed: what can't be"
@@ -21,7 +22,7 @@ EXAMPLE = (
 
 def add_arguments(status: argparse.ArgumentParser) -> None:
     """Add what ``status`` takes."""
-    add_models_dir(status)
+    add(status, "models_dir", "Triton model repository", Path, metavar="MODELS_DIR")
     add(status, "--strict", "count unchecked engines as stale")
     add_table(status)
 

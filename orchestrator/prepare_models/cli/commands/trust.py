@@ -12,7 +12,7 @@ from ...errors import EXIT_OK
 from ...signing import envelopes, trust
 from ...support.page import Part, Table, show
 from .. import printing
-from ..options import add, add_json, add_key, add_keys_file, beginning, command
+from ..options import add, add_key, beginning, command, share
 
 EXAMPLE = """\
 example:
@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     update = command(actions, "update", "adopt a signed list of keys", "keys.dsse.json")
     add(update, "list", "list written by trust export", Path)
     for action in (grant, revoke, listed, export, update):
-        add_keys_file(action)
-    add_json(listed)
+        share(action, "--trusted-keys")
+    share(listed, "--json")
 
 
 def _date(text: str) -> str:

@@ -14,7 +14,7 @@ from ...manifest.load import load
 from ...reports.text import write
 from ...support.page import show
 from .. import printing
-from ..options import add, add_json, manifest
+from ..options import add, manifest, share
 
 EXAMPLE = """\
 example:
@@ -49,7 +49,7 @@ def add_arguments(validate: argparse.ArgumentParser) -> None:
     """Add what ``validate`` takes."""
     add(validate, "manifests", "default: ./models.yaml", manifest, nargs="*", default=[Path("models.yaml")])
     add(validate, "--require-lock", "refuse a manifest without a lock")
-    add_json(validate, "findings")
+    share(validate, "--json", "findings")
 
 
 def main(arguments: argparse.Namespace) -> int:

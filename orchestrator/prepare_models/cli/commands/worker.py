@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
     said = Introduction(device=device, tool=__version__, distributed=cluster.version(), runtime=runtime)
     told = json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"
     with observer(arguments) as hears:
-        tasks.set_up(tasks.Bench(name, lambda: choice.pick(arguments.executor, containers), sharing, hears))
+        tasks.bench = tasks.Bench(name, lambda: choice.pick(arguments.executor, containers), sharing, hears)
         cluster.serve(
             options,
             said,
