@@ -18,6 +18,7 @@ from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 from prepare_models_entrypoint.errors import VerifyError
 from prepare_models_entrypoint.onnx_graph import calibration_cache
+from prepare_models_entrypoint.onnx_graph.meaning import Meaning
 from prepare_models_entrypoint.onnx_graph.sample_files import Input
 from prepare_models_entrypoint.verify import needs, runners, samples, worker
 from prepare_models_entrypoint.verify.metrics import OutputMetrics
@@ -284,6 +285,23 @@ def test_labels_agree_by_equality() -> None:
 )
 def test_what_no_threshold_measures_is_refused_all_the_same(second: Any, problem: str) -> None:
     assert compared(np.array([[1, 2]], np.float32), np.array(second, np.float32))["problems"] == [problem]
+
+
+def test_whole_numbers_that_were_rounded_may_be_off_by_one_unless_they_are_as_few_as_labels() -> None:
+    pixels = np.arange(1000, dtype=np.uint8).reshape(1, 1000)
+    near, far, mask = pixels + (pixels == 7), pixels + 20 * (pixels == 7), pixels % 2
+
+    def problems(first: Any, second: Any, precision: str) -> Any:
+        metrics = OutputMetrics("y", 1, Meaning(frozenset("y")))
+        metrics.add(first, second)
+        return metrics.result(VerifyConfig().of_output("y", precision), named=False, asked=False)["problems"]
+
+    assert problems(pixels, near, "fp32") == []
+    assert problems(pixels, far, "fp16") == ["max_of_range 0.0784314, at most 0.02 is allowed"]
+    assert problems(mask, mask ^ (pixels == 7), "fp16") == []
+    assert problems(mask, mask ^ (pixels < 5), "fp16") == [
+        "argmax 0.980000, at least 0.99 is required: 20 of 1000 elements differ"
+    ]
 
 
 def test_infinities_at_the_same_place_agree() -> None:

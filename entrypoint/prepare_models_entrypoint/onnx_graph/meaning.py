@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import AbstractSet, Any, Dict, List, Mapping, NamedTuple, Set
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from . import schemas, types
 from .operators import ARITHMETIC, MOVES, named
@@ -42,7 +42,8 @@ def of(model: ModelProto, feed: Mapping[str, Any]) -> Meaning:
     scope, makers = types.of(model), {name: node for node in model.graph.node for name in node.output if name}
     names = [value.name for value in model.graph.output]
     floats = [name for name in names if scope.get(name) in types.FLOATS]
-    quantities = {name for name in names if name not in floats and _is_quantity(name, makers, scope)}
+    whole = [name for name in names if scope.get(name) not in (*types.FLOATS, TensorProto.BOOL)]
+    quantities = {name for name in whole if _is_quantity(name, makers, scope)}
     tails = {name: _Tail(name, makers) for name in floats}
     return Meaning(quantities, {name: tail.kinds(model, feed) for name, tail in tails.items() if tail.is_mixed})
 

@@ -20,6 +20,7 @@ _POINTS = 64
 # Saturated outputs near 0 have hardly any range: their error counts as if they had this one.
 _SMALLEST_RANGE = 1e-3
 _SMALLEST_OF_PART = 0.25  # of values that are joined with others: scores of an image that shows nothing are near 0
+_FEWEST_STEPS = 16  # between whole numbers that are amounts; with fewer, such as 0 and 1, they are as good as labels
 _NO_NUMBERS = "OSU"  # kinds of dtypes: maps, which classifiers make, and text
 
 
@@ -127,7 +128,8 @@ class OutputMetrics:
         return self.max_abs / max(spread, _SMALLEST_RANGE)
 
     def _is_whole(self) -> bool:
-        return not self._is_quantity and self.dtype.startswith(("int", "uint", "bool"))
+        is_amount = self._is_quantity and self._high - self._low >= _FEWEST_STEPS
+        return not is_amount and self.dtype.startswith(("int", "uint", "bool"))
 
     def result(self, limits: Thresholds, *, named: bool, asked: bool = True) -> OutputComparison:
         """Return the metrics, and the thresholds that they miss.
@@ -166,10 +168,13 @@ class OutputMetrics:
     def _defaults(self, limits: Thresholds) -> Thresholds:
         """Return default limits without those that are meaningless for this output.
 
-        Among thousands of anchors there is no largest class, and saturated values near 0 have no direction.
+        Among thousands of anchors there is no largest class, saturated values near 0 have no direction, and the same
+        amount may be rounded up and down.
         """
         if self._is_whole():
             return limits
+        if self._is_quantity and self.max_abs <= 1:
+            limits = replace(limits, max_of_range=None)
         saturated = max(abs(self._low), abs(self._high)) < _SMALLEST_RANGE
         return replace(limits, argmax=None, cosine=None if saturated else limits.cosine)
 
