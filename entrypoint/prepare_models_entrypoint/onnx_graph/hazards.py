@@ -124,10 +124,16 @@ def behind(origin: Site, worst: float, *, large: bool, among: Readers) -> Iterat
                 continue
             yield site
             passes = site.node.op_type in (GROWING if large else SHRINKING)
-            if passes and not (large and _brings_back(site, index, worst)):
+            if passes and not (large and (_makes_shares(site, among) or _brings_back(site, index, worst))):
                 fresh = [name for name in _floats_out(site) if name not in seen]
                 seen.update(fresh)
                 queue.extend(fresh)
+
+
+def _makes_shares(site: Site, among: Readers) -> bool:
+    """Return whether a node divides values by their sum, as in a softmax."""
+    beside = among[site.node.input[0]] if site.node.op_type == "Div" else ()
+    return any(each.node.op_type == "ReduceSum" and each.node.output[0] == site.node.input[1] for each, _ in beside)
 
 
 def _brings_back(site: Site, index: int, worst: float) -> bool:
