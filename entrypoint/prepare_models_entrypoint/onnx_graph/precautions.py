@@ -122,7 +122,7 @@ class _Search:
         """Keep what takes values out of the usual range, or back into it: exp, and large and small constants."""
         operator, name = site.node.op_type, site.node.name
         factor = self._factor(site)
-        if (operator == "Exp" and not self._is_at_most_one(site)) or factor >= _LARGE:
+        if operator == "Exp" or factor >= _LARGE:
             for reader in behind(site, max(factor, _LARGE), large=True, among=self.readers):
                 self.found.kept.setdefault(reader.node.name, f"reads large values of {name!r}")
             self.found.kept.setdefault(name, "makes large values")
@@ -131,16 +131,6 @@ class _Search:
             ends = _COMPUTE if self.computing > 1 else frozenset()
             path, given = self._leading(site, _SUMS, _variable(site), ends=ends)
             self._keep(site, path or ({name} if given else set()), f"{name!r} brings it into another range")
-
-    def _is_at_most_one(self, exp: Site) -> bool:
-        """Return whether it reads what is left to the largest, as in a softmax, or the negative of a square."""
-        below = self.made.get(exp.node.input[0])
-        inner = self.made.get(below.node.input[-1]) if below is not None else None
-        if below is None or inner is None:
-            return False
-        if below.node.op_type == "Sub":
-            return inner.node.op_type == "ReduceMax" and inner.node.input[0] == below.node.input[0]
-        return below.node.op_type == "Neg" and (inner.node.op_type == "Abs" or _is_square(inner))
 
     def _factor(self, site: Site) -> float:
         """Return the least that a node multiplies a value by, if constant; 0 for masks, and what a network learns."""

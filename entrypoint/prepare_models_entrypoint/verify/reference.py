@@ -57,7 +57,7 @@ class Reference:
     def expect(self) -> None:
         """Run the source model on all samples and close it, so that a candidate has its memory.
 
-        If the outputs are too large to keep, it stays open and runs alongside the candidate.
+        If the outputs of several are too large to keep, it stays open and runs alongside the candidate.
         """
         if self._answers:
             return
@@ -65,7 +65,7 @@ class Reference:
         for feed in self.feeds():
             answer = self._answer(feed)
             held += sum(getattr(value, "nbytes", 0) for value in answer.values())
-            if held > _HELD_BYTES:
+            if self._answers and held > _HELD_BYTES:
                 return
             self._answers.append(answer)
         self._session = None
