@@ -351,6 +351,15 @@ def test_a_softmax_in_single_steps_leaves_the_layers_behind_it_in_fp16() -> None
     assert reasons(narrowed(made(nodes, [output("y", 1, 3, 8, 5)], stored))).keys() == {"exp", "sum", "shares"}
 
 
+def test_a_mean_that_is_a_sum_and_a_division_leaves_the_layers_before_it_in_fp16() -> None:
+    nodes = [
+        CONV, N("Relu", ["c"], ["r"], name="relu"), N("ReduceSum", ["r", "places"], ["s"], name="sum"),
+        N("Div", ["s", "many"], ["y"], name="mean"),
+    ]  # fmt: skip
+    stored = [W, number("many", 3136), numpy_helper.from_array(np.array([2, 3], np.int64), "places")]
+    assert reasons(narrowed(made(nodes, [output("y", 1, 4, 1, 1)], stored))).keys() == {"sum", "mean"}
+
+
 def test_what_may_overflow_is_named() -> None:
     nodes = [CONV, N("Mul", ["c", "c"], ["e"], name="square"), N("Pow", ["e", "k"], ["y"], name="steep")]
     (warning,) = narrowed(made(nodes, [Y], [W, number("k", 3.0, 1)])).warnings

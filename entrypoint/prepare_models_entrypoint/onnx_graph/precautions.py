@@ -120,8 +120,8 @@ class _Search:
 
     def _keep_scaled(self, site: Site) -> None:
         """Keep what takes values out of the usual range, or back into it: exp, and large and small constants."""
-        operator, name = site.node.op_type, site.node.name
-        factor = self._factor(site)
+        node = site.node
+        operator, name, factor = node.op_type, node.name, self._factor(site)
         if operator == "Exp" or factor >= _LARGE:
             for reader in behind(site, max(factor, _LARGE), large=True, among=self.readers):
                 self.found.kept.setdefault(reader.node.name, f"reads large values of {name!r}")
@@ -130,6 +130,9 @@ class _Search:
         if factor >= _LARGE or 0 < factor <= 1 / _LARGE or _LARGE <= shift < np.inf:
             ends = _COMPUTE if self.computing > 1 else frozenset()
             path, given = self._leading(site, _SUMS, _variable(site), ends=ends)
+            summed = self.made.get(self._moved(node.input[_variable(site)]))
+            if summed is not None and summed.node.op_type == "ReduceSum" and 0 < factor < 1:
+                path = {summed.node.name}  # a mean: what is added up has the usual range
             self._keep(site, path or ({name} if given else set()), f"{name!r} brings it into another range")
 
     def _factor(self, site: Site) -> float:
