@@ -141,7 +141,7 @@ class _Search:
         return 0.0 if learnt else least
 
     def _keep(self, sink: Site, path: Set[str], why: str) -> None:
-        for name in path and path | {sink.node.name}:
+        for name in sorted(path and path | {sink.node.name}):
             self.found.kept.setdefault(name, why)
 
     def _paths(self, sink: Site, start: int) -> Set[str]:
