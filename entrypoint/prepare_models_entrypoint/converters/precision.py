@@ -22,6 +22,7 @@ ORDER = ("fp8", "int8", "bf16", "fp16", "fp32")
 _LARGEST_SHARE = {"fp16": 0.75, "int8": 0.375}
 _SMALLEST_FOR_SIZE = 16 << 20
 _NAMED = 10
+_SAMPLES = "give samples with verify: or calibration:, which show what really has to; or use precision: fp32"
 _ROOM = 1.5  # for errors on other samples, and for the search, which stops before a threshold
 
 
@@ -222,7 +223,7 @@ def _delivered(
 def unfound(search: Optional[PrecisionSearch], config: Optional[VerifyConfig]) -> Tuple[str, str]:
     """Return what to add to an error, and its hint, if no search found layers that are enough in fp32; else nothing."""
     if search is None or search["right"]:
-        return "", ""
+        return "", _SAMPLES if config is None else ""
     error, harm = search["error"], [f"{each['name']} ({_moves(each['moves'])})" for each in search["harmful"]]
     text = (
         f". Even {search['kept']} of {search['layers']} layers in fp32, with all between them, leave an error of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
@@ -60,7 +60,7 @@ def _converted(model: ModelProto, found: int, wanted: int) -> Tuple[Optional[Mod
     """Return the model as ONNX's converter makes it, or None and the reason."""
     if found < _OPSET_OF_LAST_AXIS <= wanted and any(node.op_type == "Hardmax" for node in nodes(model)):
         return None, "Hardmax has another meaning there"
-    resized = _resized(model) if found < _OPSET_OF_COORDINATES <= wanted else {}
+    resized = _resized(model) if found < _OPSET_OF_COORDINATES <= wanted else []
     try:
         with third_party():
             lifted = version_converter.convert_version(model, wanted)
@@ -68,20 +68,29 @@ def _converted(model: ModelProto, found: int, wanted: int) -> Tuple[Optional[Mod
         return None, str(error)
     if [value.type for value in lifted.graph.input] != [value.type for value in model.graph.input]:
         return None, "ONNX's converter changes its inputs"
-    for node in nodes(lifted):
-        if node.op_type == "Resize" and node.output[0] in resized:  # the converter leaves out what was implied
-            node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-            node.attribute.append(helper.make_attribute("nearest_mode", resized[node.output[0]]))
+    _complete(lifted, resized)
     return lifted, ""
 
 
-def _resized(model: ModelProto) -> Dict[str, str]:
-    """Return how each resized tensor takes the nearest value: the one below, in a smaller tensor the one above."""
+def _complete(lifted: ModelProto, resized: List[Tuple[str, str]]) -> None:
+    """Give converted Resize nodes what their old form implied, and the names of their results; see ``_resized``."""
+    names = {}
+    for node, (name, nearest) in zip((node for node in nodes(lifted) if node.op_type == "Resize"), resized):
+        node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        node.attribute.append(helper.make_attribute("nearest_mode", nearest))
+        names[node.output[0]] = name
+    for node in nodes(lifted):
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _resized(model: ModelProto) -> List[Tuple[str, str]]:
+    """Return what is resized, and how it takes the nearest value: the one below, in a smaller tensor the one above."""
     known = Constants(model)
-    return {
-        node.output[0]: "ceil" if _shrinks(node, known) else "floor"
+    return [
+        (node.output[0], "ceil" if _shrinks(node, known) else "floor")
         for node in nodes(model) if node.op_type in ("Resize", "Upsample")
-    }  # fmt: skip
+    ]  # fmt: skip
 
 
 def _shrinks(node: NodeProto, known: Constants) -> bool:

@@ -69,6 +69,7 @@ class _Search:
         self.readers = readers(sites)
         self.found = Precautions()
         self.own_products: Set[str] = set()
+        self.computing = sum(site.node.op_type in _COMPUTE for site in sites)
 
     def search(self, *, overflows: bool) -> Precautions:
         for site in self.sites:
@@ -99,7 +100,8 @@ class _Search:
         elif operator in _STEEP:
             positions, through, why = _STEEP[operator]
             for position in positions:
-                path, given = self._leading(site, through, position, ends=_COMPUTE - _ANGLES)
+                ends = _COMPUTE if operator == "Equal" else frozenset()
+                path, given = self._leading(site, through, position, ends=ends)
                 self._keep(site, path or ({node.name} if given else set()), f"{name} {why}")
             self._keep_remainders(site)
         if operator in _SINKS:
@@ -126,7 +128,8 @@ class _Search:
             self.found.kept.setdefault(name, "makes large values")
         shift = float(_sizes(site).min(initial=np.inf)) if operator in ("Add", "Sub") else 0.0
         if factor >= _LARGE or 0 < factor <= 1 / _LARGE or _LARGE <= shift < np.inf:
-            path, given = self._leading(site, _SUMS, _variable(site), ends=_COMPUTE)
+            ends = _COMPUTE if self.computing > 1 else frozenset()
+            path, given = self._leading(site, _SUMS, _variable(site), ends=ends)
             self._keep(site, path or ({name} if given else set()), f"{name!r} brings it into another range")
 
     def _factor(self, site: Site) -> float:

@@ -25,7 +25,6 @@ from .judging import Judgement, judge
 
 # Without samples, random ones are run only if that is quick.
 _LARGEST_UNASKED = 256 << 20
-_ROOM_BESIDE_INT8 = 0.25  # of its limits, for what is fp16: the rest is for what is int8
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ def _measured(job: ModelJob, given: Samples, known: Tuple[str, ranges.Source], t
     keep = graph.asked_in_fp32(source.model, job.kept_patterns)
     grow = given.asked or given.real or bool(job.keep_auto)
     try:
-        held, room = ("int8", _ROOM_BESIDE_INT8) if job.precision == "int8" else (target, 1.0)
-        judged = judge(given.config, held, room=room, meaning=meaning.of(source.model, source.feeds[0]))
+        judged = judge(given.config, target, meaning=meaning.of(source.model, source.feeds[0]))
         found = ranges.measure(source, target, judged, keep=keep, grow=grow)
     except runners.runtime_errors() as error:
         raise runners.cannot_run(error) from None

@@ -42,19 +42,16 @@ class Judgement:
     tolerable: float = math.inf
 
 
-def judge(
-    config: VerifyConfig, precision: str, *, near: float = NEAR, room: float = 1.0, meaning: Optional["Meaning"] = None
-) -> Judge:
+def judge(config: VerifyConfig, precision: str, *, near: float = NEAR, meaning: Optional["Meaning"] = None) -> Judge:
     """Return the judge of a model's outputs in ``precision``, by the thresholds of ``config``.
 
-    ``near``: the share of the limit above which an output is doubtful. ``room``: the share of
-    limits that errors may take at all. ``meaning``: of the outputs.
+    ``near``: the share of the limit above which an output is doubtful. ``meaning``: of the outputs.
     """
 
     def judged(pairs: Sequence[Tuple[Values, Values]], among: Sequence[Values] = ()) -> Judgement:
         doubtful, problems, error, calm, tolerable = set(), {}, 0.0, True, math.inf
         for name in pairs[0][0]:
-            limits = _narrowed(config.of_output(name, precision), room)
+            limits = config.of_output(name, precision)
             metrics = OutputMetrics(name, limits.argmax_axis, meaning)
             for reference, candidate in pairs:
                 metrics.add(reference[name], candidate[name])
