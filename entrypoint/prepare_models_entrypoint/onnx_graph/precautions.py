@@ -8,9 +8,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from . import weights
-from .hazards import behind, readers
 from .operators import MOVES, REDUCTIONS, SQUARING, named
-from .sites import Site
+from .sites import Site, behind, readers
 
 _SINKS = named("Sqrt Log Reciprocal Pow Div ReduceLogSum")
 _PATH = MOVES | REDUCTIONS | named("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt")
