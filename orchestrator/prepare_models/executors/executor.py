@@ -9,7 +9,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
@@ -19,10 +19,12 @@ from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport
 
 from ..errors import InterruptedRunError
-from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from .work import OnEvent, Outcome, Step, Work, failed
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Transport(Protocol):
