@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Tuple, Type, TypeVar, Unio
 
 from .contract import extras
 from .contract.error_codes import ERRORS, LIMITS
-from .contract.external_data import ExternalDataError, UnreadableError
+from .contract.external_errors import ExternalDataError, UnreadableError
 from .contract.files import NO_ROOM, TOO_LARGE, no_room
 from .masking import mask
 

@@ -16,6 +16,7 @@ from .contract import event, external_data, known_faults, schema
 from .contract.companions import GRAPH
 from .contract.digest import combined
 from .contract.environment import RuntimeInfo
+from .contract.external_errors import ExternalDataError
 from .contract.files import partial_file, read_small, sha256_file, sync_file, take, write_own
 from .contract.identity import build_key, identity
 from .contract.job import Job, JobKind, ModelJob
@@ -69,7 +70,7 @@ def prepare(model: ModelJob, job: Job, runtime: RuntimeInfo, events: Events) -> 
         run.all_stages()
     except StageError as error:
         run.fail(error)
-    except external_data.ExternalDataError as error:
+    except ExternalDataError as error:
         run.fail(from_external_data(error))
     except OSError as error:
         run.fail(from_os_error(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from .contract import external_data
+from .contract.external_errors import ExternalDataError
 from .contract.files import PathLike
 from .landlock import Reach
 
@@ -74,9 +75,9 @@ def _of_cuda() -> List[str]:
 def _weights_of(source: Path) -> List[str]:
     """Return the files of a model's external data that can be resolved; reading the model reports the others."""
     found = []
-    with contextlib.suppress(OSError, external_data.ExternalDataError):
+    with contextlib.suppress(OSError, ExternalDataError):
         for location in external_data.locations(source):
-            with contextlib.suppress(OSError, external_data.ExternalDataError):
+            with contextlib.suppress(OSError, ExternalDataError):
                 found.append(str(external_data.resolve(source, location)))
     return found
 

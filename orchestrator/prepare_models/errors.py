@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from prepare_models_entrypoint.contract.error_codes import ERRORS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -58,8 +60,6 @@ class CodedError(PrepareModelsError):
     """An error of one of several codes. ``hint``: by default the code's own."""
 
     def __init__(self, code: str, message: str, *, hint: str = "") -> None:
-        from prepare_models_entrypoint.contract.error_codes import ERRORS  # here, as successful commands don't need it
-
         super().__init__(message, hint=hint or ERRORS[code].advice)
         self.code = code
 

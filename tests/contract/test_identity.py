@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from prepare_models_entrypoint.contract.builder import BuilderConfig
 from prepare_models_entrypoint.contract.conversion import OnnxConfig, Plugin, TaoConfig
-from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo
+from prepare_models_entrypoint.contract.environment import BackendInfo, GpuInfo, RuntimeInfo, board_of
 from prepare_models_entrypoint.contract.identity import LABELS, build_key, changes, differences, identity, target
 from prepare_models_entrypoint.contract.job import Job, ModelJob
 from prepare_models_entrypoint.contract.packages import PACKAGES, installed
-from prepare_models_entrypoint.contract.runtime import board_of
 from prepare_models_entrypoint.contract.shapes import ShapeRange
 from prepare_models_entrypoint.contract.verification import CalibrationConfig, Thresholds, VerifyConfig
 

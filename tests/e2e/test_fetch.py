@@ -221,16 +221,25 @@ def test_processes_that_share_files_end_with_the_one_that_started_them(place: Wo
         assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
-def test_one_that_is_killed_for_memory_is_no_bug(place: Workplace) -> None:
+@pytest.mark.parametrize(
+    ("which", "ended_by", "message"),
+    [
+        (0, signal.SIGKILL, "no memory left"),
+        (1, signal.SIGTERM, "the entrypoint ended with status 1: RuntimeError"),  # and the first is killed after it
+    ],
+)
+def test_one_that_is_killed_for_memory_is_no_bug(
+    place: Workplace, which: int, ended_by: signal.Signals, message: str
+) -> None:
     with Server(lambda _: Answer(b"x" * 2000, delay_s=0.2)) as server:
         running = subprocess.Popen(
             [COMMAND, "fetch", *(f"{server.url}/{number}.bin" for number in range(100)), "--output", "out", "--quiet"],
             env=place.environment(NO_PROXY="*"), cwd=place.folder, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        while not server.requests:
+        while not server.requests or len(children_of(running.pid)) < 3:  # the one that shares files out, and two more
             time.sleep(0.01)
-        os.kill(children_of(children_of(running.pid)[0])[0], signal.SIGKILL)
-        assert running.communicate()[1].startswith("error [environment] prepare-models: no memory left")
+        os.kill(children_of(children_of(running.pid)[0])[which], ended_by)
+        assert running.communicate()[1].startswith(f"error [environment] prepare-models: {message}")
         assert running.returncode == 3
 
 

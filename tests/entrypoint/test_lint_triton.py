@@ -152,6 +152,9 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
     "a profile that is not a number": (
         FOUR, 'max_batch_size: 4 instance_group [ { profile: ["fast"] } ]\n' + io(), "triton-instance"
     ),
+    "a profile of too many digits": (
+        FOUR, f'max_batch_size: 4 instance_group {{ profile: "{"9" * 5000}" }}\n' + io(), "triton-instance"
+    ),
     "a batch over the profile": (FOUR, "max_batch_size: 8\n" + io(), "triton-batching"),
     "a batch over fixed shapes": (STATIC, "max_batch_size: 4\n" + io(), "triton-batching"),
     "a batch below the smallest": (
@@ -209,6 +212,9 @@ BAD: Dict[str, Tuple[Sequence[Binding], str, str]] = {
     ),
     "labels that are not there": (
         FOUR, "max_batch_size: 4\n" + io().replace("[5]", '[5] label_filename: "labels.txt"'), "triton-labels"
+    ),
+    "labels with a name that is too long": (
+        FOUR, "max_batch_size: 4\n" + io().replace("[5]", f'[5] label_filename: "{"l" * 300}"'), "triton-labels"
     ),
     "an engine file that is not there": (
         FOUR, 'default_model_filename: "orin.plan" max_batch_size: 4\n' + io(), "triton-plan"

@@ -13,15 +13,8 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from prepare_models_entrypoint.contract.digest import combined
-from prepare_models_entrypoint.contract.external_data import (
-    ExternalDataError,
-    UnreadableError,
-    check,
-    files,
-    locations,
-    resolve,
-    tensors,
-)
+from prepare_models_entrypoint.contract.external_data import check, files, locations, resolve, tensors
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError, UnreadableError
 from prepare_models_entrypoint.contract.files import sha256_file
 from prepare_models_entrypoint.onnx_graph import whole_file
 from tests import networks, odd_models

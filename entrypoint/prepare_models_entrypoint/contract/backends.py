@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
 from .environment import BackendInfo, RuntimeInfo
-from .settings import Version
+from .versions import Version, version_of
 
 
 class Module(NamedTuple):
@@ -78,11 +78,6 @@ def loader(found: RuntimeInfo, plans: str) -> Optional[BackendInfo]:
 def loads_compatible_alone(name: str) -> bool:
     """Return whether a module loads only version-compatible engines, as lean and dispatch runtimes do."""
     return not _BY_NAME[name].builds
-
-
-def version_of(text: str) -> Version:
-    """Return a version such as 10.3.0, or a compute capability, as numbers, ignoring words in it."""
-    return tuple(map(int, re.findall(r"\d+", text)))
 
 
 def chooses_by_flags(backend: Optional[str], version: Optional[str]) -> bool:

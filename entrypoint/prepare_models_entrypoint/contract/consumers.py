@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Tuple
 
-from .backends import version_of
 from .codec import ContractError
+from .versions import version_of
 
 RTX_ENGINE = "rtx-engine"  # code of the warning about engines that these consumers can't load
 RTX_HINT = "for Isaac ROS and Triton, run in an environment with the full tensorrt package and a GPU"

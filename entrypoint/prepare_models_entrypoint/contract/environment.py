@@ -5,7 +5,10 @@ What a field means is said in ``reports/fields.json`` of the orchestrator.
 
 from __future__ import annotations
 
+import re
 from typing import Dict, List, Optional, TypedDict
+
+_MODULE = r"p\d{4}-\d{4}"
 
 
 class BackendInfo(TypedDict):
@@ -42,3 +45,11 @@ class RuntimeInfo(_Runtime, total=False):
     etlt_codec: bool
     packages: Dict[str, str]
     others: List[BackendInfo]
+
+
+def board_of(compatible: str) -> Optional[str]:
+    """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``, or None."""
+    if "nvidia,tegra" not in compatible:
+        return None
+    modules = re.findall(_MODULE, compatible.partition("\0")[0])
+    return modules[-1] if modules else compatible.partition("\0")[0]

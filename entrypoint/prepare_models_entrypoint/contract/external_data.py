@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from . import other_formats, skeleton
+from .external_errors import ExternalDataError, UnreadableError
 
 _DEEPEST = 100  # nested messages; protobuf's own readers have the same limit
 _MOST_FIELDS = 2_000_000  # in the whole structure; reading them takes a few seconds
@@ -40,21 +41,6 @@ _BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
     17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
 }  # fmt: skip
-
-
-class ExternalDataError(ValueError):
-    """A model names weights that are missing or not allowed. The message says which and why.
-
-    ``why``: the message without the name of the file.
-    """
-
-    def __init__(self, message: str, *, why: str = "") -> None:
-        super().__init__(message)
-        self.why = why or message
-
-
-class UnreadableError(ExternalDataError):
-    """The structure of a model can't be read, so it is unknown which files belong to it."""
 
 
 class Stored(NamedTuple):

@@ -13,12 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import List, Mapping, Optional, Sequence, Tuple
 
-from .backends import version_of
 from .environment import RuntimeInfo
 from .job import ModelSettings
 from .precision import AUTO
 from .report import WarningInfo
 from .values import Value
+from .versions import version_of
 
 CODE = "tensorrt-known-fault"
 

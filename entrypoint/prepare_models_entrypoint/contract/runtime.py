@@ -10,22 +10,13 @@ from pathlib import Path
 from typing import Any, List, Optional, Tuple
 
 from . import backends, converters, packages
-from .environment import GpuInfo, RuntimeInfo
+from .environment import GpuInfo, RuntimeInfo, board_of
 from .files import sha256_file
 
 BOARD_VARIABLE = "PREPARE_MODELS_BOARD"  # in containers, which don't see the device tree
 
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _DEVICE_TREE = Path("/proc/device-tree/compatible")
-_MODULE = r"p\d{4}-\d{4}"
-
-
-def board_of(compatible: str) -> Optional[str]:
-    """Return a Jetson's module, such as p3767-0000, from the words of its device tree's ``compatible``, or None."""
-    if "nvidia,tegra" not in compatible:
-        return None
-    modules = re.findall(_MODULE, compatible.partition("\0")[0])
-    return modules[-1] if modules else compatible.partition("\0")[0]
 
 
 def probe(*, gpu: bool = True) -> RuntimeInfo:

@@ -14,10 +14,10 @@ from . import codec
 from .codec import ContractError
 from .kinds import Kind, Schema
 from .values import Value, dataclass_transform
+from .versions import Version
 
 T = TypeVar("T", bound="Record")
 D = TypeVar("D", bound="Document")
-Version = Tuple[int, ...]
 
 REQUIRED: object = dataclasses.MISSING
 _KEY = "setting"

@@ -14,7 +14,7 @@ from ..contract.environment import BackendInfo
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import Binding, Calibration, WarningInfo
-from ..contract.settings import Version
+from ..contract.versions import Version
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache, whole_file
 from ..onnx_graph.calibration_cache import CalibrationCache

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..contract.backends import TYPED_SINCE, version_of
+from ..contract.backends import TYPED_SINCE
 from ..contract.builder import BuilderConfig
 from ..contract.environment import BackendInfo
 from ..contract.report import WarningInfo
-from ..contract.settings import Setting, Version
+from ..contract.settings import Setting
+from ..contract.versions import Version, version_of
 from ..errors import ConvertError
 
 Ignored = Tuple[Setting, str]

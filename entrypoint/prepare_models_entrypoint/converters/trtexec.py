@@ -7,15 +7,16 @@ import shlex
 from pathlib import Path, PurePosixPath
 from typing import List, Mapping, Optional, Sequence, Tuple
 
-from ..contract.backends import TYPED_SINCE, version_of
+from ..contract.backends import TYPED_SINCE
 from ..contract.builder import BuilderConfig
 from ..contract.conversion import OnnxConfig
 from ..contract.files import PathLike
 from ..contract.job import ModelJob
 from ..contract.precision import Means
 from ..contract.report import ProfileShapes
-from ..contract.settings import Option, Version
+from ..contract.settings import Option
 from ..contract.source import Source
+from ..contract.versions import Version, version_of
 from ..errors import ConvertError
 from ..onnx_graph import calibration_cache
 from . import options

@@ -119,10 +119,11 @@ class _Many:
         works = [functools.partial(self._work, items, share, at_once, os.getpid()) for share in shares]
         ended = supervise_forks(works, log=None, on_line=lambda line: self._heard(items, line), timeout_s=None)
         broken = [each for each in ended if each.exit_code != 0]
-        if any(each.signal == signal.SIGKILL for each in broken):
-            raise MemoryError("a process that fetches was killed, as the kernel does when memory runs out")
+        failed = [each for each in broken if each.signal != signal.SIGKILL]  # after which the others are killed
+        if failed:
+            raise RuntimeError(f"a process that fetches ended with status {failed[0].exit_code}")
         if broken:
-            raise RuntimeError(f"a process that fetches ended with status {broken[0].exit_code}")
+            raise MemoryError("a process that fetches was killed, as the kernel does when memory runs out")
 
     def _work(self, items: List[_Item], share: Sequence[int], at_once: int, parent: int, reports: int) -> int:
         """Obtain a share of the files in a fork."""

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Callable, Mapping, NamedTuple, Optional, Tuple
 
 from ..contract import downloads, external_data
+from ..contract.external_errors import ExternalDataError, UnreadableError
 from ..contract.source import Source
 from ..errors import FetchError
 from .content_store import Store, key_of
@@ -44,9 +45,9 @@ def of_model(
         named = external_data.locations(model.path)
         for location in named:
             external_data.inner(location)
-    except external_data.UnreadableError:
+    except UnreadableError:
         return ()  # the conversion refuses it
-    except external_data.ExternalDataError as error:
+    except ExternalDataError as error:
         raise FetchError("onnx-external-data", f"{source.public}: {error}", hint="export the model again") from None
     if len(named) > _MOST:
         what = f"{source.public} names {len(named)} files with weights"

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict
 
 from .. import reach
 from ..confinement import confine
-from ..contract.external_data import ExternalDataError
+from ..contract.external_errors import ExternalDataError
 from ..contract.files import pass_on
 from ..errors import InspectError, StageError, from_external_data
 from ..processes import answer_of, die_with_parent, show_as, supervise_fork, tail

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto
 
 from ..contract import external_data
+from ..contract.external_errors import ExternalDataError
 from ..contract.report import Binding, WarningInfo
 from ..errors import InspectError
 from ..onnx_graph.walk import graphs
@@ -238,7 +239,7 @@ def _files(model: Path) -> List[Document]:
         try:
             size = external_data.resolve(model, location).stat().st_size
             problem = f"has {size} of the {end} bytes that the model needs" if size < end else None
-        except external_data.ExternalDataError as error:
+        except ExternalDataError as error:
             problem = error.why
         found.append({"location": location, "bytes": end, "problem": problem})
     return found

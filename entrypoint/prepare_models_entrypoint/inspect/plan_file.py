@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from ..contract import report, runtime
-from ..contract.backends import PRODUCTS, loader, loads_compatible_alone, version_of
+from ..contract.backends import PRODUCTS, loader, loads_compatible_alone
 from ..contract.environment import BackendInfo, RuntimeInfo
 from ..contract.files import sha256_file
 from ..contract.report import Binding, ModelReport, ProfileShapes
+from ..contract.versions import version_of
 from .built_plan import load_engine, partly_unknown
 from .header import Header, read_header
 from .isolated import Document

@@ -65,10 +65,17 @@ def produce(model: ModelProto, job: ModelJob, target: Path, progress: Progress) 
         )
         scales = measured.scales()
         if not measured.differ or not any(any(found.seen.values()) for found in scales.values()):
-            raise _same(config.images, differ=measured.differ)
+            why = "all values of the model are 0" if measured.differ else "each input has one value only"
+            hint = "give typical images, and check preprocess:"
+            raise ConvertError("calibration-samples-unusable", f"{why} on the samples in {config.images}", hint=hint)
         found = _searched(measured, scales, job, lambda done, most: progress("try int8", done, most))
     except runners.runtime_errors() as error:
-        raise _impossible(str(error)) from None
+        first_line = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise ConvertError(
+            "calibration-samples-unusable",
+            f"ONNX Runtime can't run the model on the samples: {first_line}",
+            hint="give a calibration_cache: made with a tool that knows the model's operators, or use precision: fp16",
+        ) from None
     _check_share(found, allow_fallback=job.allow_fallback)
     kept = {name: scale for name, scale in scales[found.method].seen.items() if name not in found.left_out}
     write_atomic(target, calibration_cache.write(kept, _ALGORITHMS[found.method]))
@@ -185,21 +192,3 @@ class _Measured(Observed):
             method: harm.Scales({name: amax(seen, method) / 127 for name, seen in ranges.items()}, without)
             for method in self.methods
         }
-
-
-def _same(images: str, *, differ: bool) -> ConvertError:
-    why = "all values of the model are 0" if differ else "each input has one value only"
-    return ConvertError(
-        "calibration-samples-unusable",
-        f"{why} on the samples in {images}",
-        hint="give typical images, and check preprocess:",
-    )
-
-
-def _impossible(why: str) -> ConvertError:
-    first_line = (why.strip().splitlines() or ["no reason given"])[0]
-    return ConvertError(
-        "calibration-samples-unusable",
-        f"ONNX Runtime can't run the model on the samples: {first_line}",
-        hint="give a calibration_cache: made with a tool that knows the model's operators, or use precision: fp16",
-    )

@@ -7,9 +7,9 @@ from typing import List, Mapping, Sequence, Set
 
 from onnx import TensorProto
 
-from . import precautions
 from .hazards import Hazards
 from .operators import ARITHMETIC, COUNTING, FOLLOW, MOVES, named
+from .precautions import Precautions
 from .sites import Site
 from .types import Scope
 from .values import Narrow
@@ -45,7 +45,7 @@ class Decision:
 def decide(sites: Sequence[Site], narrow: Narrow, *, keep: Mapping[str, str], samples: bool) -> Decision:
     """Return what becomes narrow; see ``retype`` for the arguments."""
     forbidden = Hazards(sites, narrow)
-    careful = precautions.find(() if samples else sites, overflows=narrow.kind == TensorProto.FLOAT16)
+    careful = Precautions(() if samples else sites, overflows=narrow.kind == TensorProto.FLOAT16)
     reasons = {**careful.kept, **forbidden.kept, **keep}
     decision = Decision(bounds=forbidden.bounds, suspects=careful.suspects, precautions=careful.kept)
     flow = _Flow()

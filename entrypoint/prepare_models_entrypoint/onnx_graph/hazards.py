@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 from onnx import TensorProto
 
 from . import weights
-from .operators import COMPARISONS, GROWING, SHRINKING, STEEP, named
-from .sites import Site
+from .operators import COMPARISONS, STEEP, named
+from .sites import Site, behind, readers
 from .values import INFINITE, LARGE, TINY, Misfit, Narrow, misfit
 
-_MODERATE = 64.0  # largest factor that is safe for values of usual size
 _BIASED = named("BatchNormalization Conv ConvTranspose Gemm InstanceNormalization LayerNormalization")
 _BIAS = (2, 3)  # its position, and that of the mean of a batch normalization
 _CONVERTED = (TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64)
@@ -93,70 +91,3 @@ class Hazards:
         beyond = values[np.abs(values) > self.narrow.largest]
         upper = operator == "Min" or (operator == "Clip" and index == 2)
         return bool((beyond > 0).all() if upper else (beyond < 0).all())
-
-
-Readers = Mapping[str, Sequence[Tuple[Site, int]]]
-
-
-def readers(sites: Sequence[Site]) -> Readers:
-    """Return the nodes that read a tensor, with the positions of these inputs, by its name."""
-    found: Dict[str, List[Tuple[Site, int]]] = {}
-    for site in sites:
-        for index, name in enumerate(site.node.input):
-            found.setdefault(name, []).append((site, index))
-    return found
-
-
-def behind(origin: Site, worst: float, *, large: bool, among: Readers) -> Iterator[Site]:
-    """Yield the nodes that read what ``origin`` computes, up to those that bring it back into range.
-
-    Args:
-        origin: a node whose results don't fit.
-        worst: the magnitude of its constant.
-        large: whether its results are too large; if not, too small.
-        among: the nodes of the model.
-    """
-    queue: Deque[str] = deque(_floats_out(origin))
-    seen: Set[str] = set(queue)
-    while queue:
-        for site, index in among.get(queue.popleft(), ()):
-            if not _needs(site.node.op_type, index, large=large):
-                continue
-            yield site
-            passes = site.node.op_type in (GROWING if large else SHRINKING)
-            if passes and not (large and (_makes_shares(site, among) or _brings_back(site, index, worst))):
-                fresh = [name for name in _floats_out(site) if name not in seen]
-                seen.update(fresh)
-                queue.extend(fresh)
-
-
-def _makes_shares(site: Site, among: Readers) -> bool:
-    """Return whether a node divides values by their sum, as in a softmax."""
-    beside = among[site.node.input[0]] if site.node.op_type == "Div" else ()
-    return any(each.node.op_type == "ReduceSum" and each.node.output[0] == site.node.input[1] for each, _ in beside)
-
-
-def _brings_back(site: Site, index: int, worst: float) -> bool:
-    """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
-    operator = site.node.op_type
-    if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
-        return False
-    factor = site.scope.constant(site.node.input[1 - index])
-    if factor is None or not weights.size(factor):
-        return False
-    sizes = np.abs(weights.array(factor))
-    most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
-    return worst * most <= _MODERATE
-
-
-def _needs(operator: str, index: int, *, large: bool) -> bool:
-    """Return whether rounding large (or else small) values at an input of an operator ruins its result."""
-    if operator in ("Shape", "Size"):
-        return False
-    if operator == "Div":  # dividing by a large value, or a small one, gives a small result
-        return (index == 0) == large
-    return large or operator in SHRINKING or operator in STEEP
-
-
-def _floats_out(site: Site) -> Iterator[str]:
-    return filter(site.is_float, site.node.output)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Dict, FrozenSet, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from . import weights
-from .hazards import behind, readers
 from .operators import MOVES, REDUCTIONS, SQUARING, named
-from .sites import Site
+from .sites import Site, behind, readers
 
 _SINKS = named("Sqrt Log Reciprocal Pow Div ReduceLogSum")
 _PATH = MOVES | REDUCTIONS | named("Add Sub Max Clip Mul Div MatMul Sum Relu Abs Sqrt")
@@ -40,16 +38,10 @@ _LARGE = 1000.0
 _MOST_FACTORS = 1 << 14  # more are weights
 
 
-@dataclass
 class Precautions:
-    """kept: nodes with the reason. suspects: nodes that stay narrow and may overflow, with the reason."""
+    """Patterns that look dangerous.
 
-    kept: Dict[str, str] = field(default_factory=dict)
-    suspects: Dict[str, str] = field(default_factory=dict)
-
-
-def find(sites: Sequence[Site], *, overflows: bool) -> Precautions:
-    """Return the patterns that look dangerous.
+    kept: nodes that stay in fp32, with the reason. suspects: nodes that stay narrow and may overflow, with the reason.
 
     Kept are sums of squares up to their root, logarithm or smallest, products of a tensor with itself, angles made from
     integers or inputs, what is made into integers or coordinates, and what large factors take out of range and back.
@@ -59,37 +51,31 @@ def find(sites: Sequence[Site], *, overflows: bool) -> Precautions:
         sites: the nodes.
         overflows: whether usual values may be too large for the type.
     """
-    return _Search(sites).search(overflows=overflows)
 
-
-class _Search:
-    def __init__(self, sites: Sequence[Site]) -> None:
-        self.sites = sites
+    def __init__(self, sites: Sequence[Site], *, overflows: bool) -> None:
+        self.kept: Dict[str, str] = {}
+        self.suspects: Dict[str, str] = {}
         self.made: Dict[str, Site] = {name: site for site in sites for name in site.node.output if name}
         self.readers = readers(sites)
-        self.found = Precautions()
         self.own_products: Set[str] = set()
         self.computing = sum(site.node.op_type in _COMPUTE for site in sites)
-
-    def search(self, *, overflows: bool) -> Precautions:
-        for site in self.sites:
+        for site in sites:
             self._keep_before(site)
             self._keep_own_product(site)
-        for site in self.sites if overflows else ():
+        for site in sites if overflows else ():
             self._keep_scaled(site)
-        for site in self.sites if overflows else ():
-            if site.variables and site.node.name not in self.found.kept:
+        for site in sites if overflows else ():
+            if site.variables and site.node.name not in self.kept:
                 self._suspect(site)
-        able = {site.node.name for site in self.sites if site.variables}
-        self.found.kept = {name: why for name, why in self.found.kept.items() if name in able}
-        return self.found
+        able = {site.node.name for site in sites if site.variables}
+        self.kept = {name: why for name, why in self.kept.items() if name in able}
 
     def _keep_before(self, site: Site) -> None:
         """Keep a node whose result depends on the last bits of what it reads, with what leads to it."""
         node = site.node
         operator, name = node.op_type, repr(node.name)
         if operator in SQUARING or operator == "CumSum":
-            self.found.kept[node.name] = "squares, sums or multiplies many values"
+            self.kept[node.name] = "squares, sums or multiplies many values"
         elif operator in ("Sin", "Cos"):
             path, given = self._leading(site, _ANGLES)
             self._keep(site, path if given else set(), f"angle of {name}, made from integers or inputs")
@@ -124,8 +110,8 @@ class _Search:
         operator, name, factor = node.op_type, node.name, self._factor(site)
         if operator == "Exp" or factor >= _LARGE:
             for reader in behind(site, max(factor, _LARGE), large=True, among=self.readers):
-                self.found.kept.setdefault(reader.node.name, f"reads large values of {name!r}")
-            self.found.kept.setdefault(name, "makes large values")
+                self.kept.setdefault(reader.node.name, f"reads large values of {name!r}")
+            self.kept.setdefault(name, "makes large values")
         shift = float(_sizes(site).min(initial=np.inf)) if operator in ("Add", "Sub") else 0.0
         if factor >= _LARGE or 0 < factor <= 1 / _LARGE or _LARGE <= shift < np.inf:
             ends = _COMPUTE if self.computing > 1 else frozenset()
@@ -147,8 +133,8 @@ class _Search:
         return 0.0 if learnt else least
 
     def _keep(self, sink: Site, path: Set[str], why: str) -> None:
-        for name in path and path | {sink.node.name}:
-            self.found.kept.setdefault(name, why)
+        for name in sorted(path and path | {sink.node.name}):
+            self.kept.setdefault(name, why)
 
     def _paths(self, sink: Site, start: int) -> Set[str]:
         """Return the nodes on the paths from added squares to ``sink``, including the squares and means in them."""
@@ -203,10 +189,10 @@ class _Search:
         """Keep a tensor times itself, as in a covariance, and what scales the sums."""
         node: NodeProto = site.node
         if node.op_type in ("MatMul", "Gemm") and self._moved(node.input[0]) == self._moved(node.input[1]):
-            self.found.kept[node.name] = "multiplies a tensor by itself"
+            self.kept[node.name] = "multiplies a tensor by itself"
             self.own_products.update(node.output)
         elif node.op_type in ("Div", "Mul", "Sqrt") and self.own_products & set(node.input):
-            self.found.kept[node.name] = "scales the product of a tensor with itself"
+            self.kept[node.name] = "scales the product of a tensor with itself"
 
     def _moved(self, name: str) -> str:
         """Return the tensor whose values a tensor has, at other places."""
@@ -217,9 +203,9 @@ class _Search:
     def _suspect(self, site: Site) -> None:
         node = site.node
         if node.op_type == "Pow" and _largest(site, 1) >= 2:
-            self.found.suspects[node.name] = "Pow overflows early"
+            self.suspects[node.name] = "Pow overflows early"
         elif _is_square(site):
-            self.found.suspects[node.name] = "a square overflows above 255"
+            self.suspects[node.name] = "a square overflows above 255"
 
 
 def _is_square(site: Site) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import FrozenSet, Iterator, List, Mapping, Optional
+from typing import Deque, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto
 
-from . import schemas, types
-from .operators import ASIDE, FULL_IN_TENSORRT, RECURRENT, STAY
+from . import schemas, types, weights
+from .operators import ASIDE, FULL_IN_TENSORRT, GROWING, RECURRENT, SHRINKING, STAY, STEEP
 from .types import Scope
 from .values import Narrow
 from .walk import bodies
+
+_MODERATE = 64.0  # largest factor that is safe for values of usual size
 
 
 @dataclass(frozen=True)
@@ -100,3 +104,70 @@ def _is_open(node: NodeProto, signature: schemas.Signature, scope: Scope, floats
 def _takes(signature: schemas.Signature, variable: str, kind: int) -> bool:
     formals = [formal for formal in (*signature.inputs, *signature.outputs) if formal.variable == variable]
     return bool(formals) and all(kind in formal.allowed for formal in formals)
+
+
+Readers = Mapping[str, Sequence[Tuple[Site, int]]]
+
+
+def readers(sites: Sequence[Site]) -> Readers:
+    """Return the nodes that read a tensor, with the positions of these inputs, by its name."""
+    found: Dict[str, List[Tuple[Site, int]]] = {}
+    for site in sites:
+        for index, name in enumerate(site.node.input):
+            found.setdefault(name, []).append((site, index))
+    return found
+
+
+def behind(origin: Site, worst: float, *, large: bool, among: Readers) -> Iterator[Site]:
+    """Yield the nodes that read what ``origin`` computes, up to those that bring it back into range.
+
+    Args:
+        origin: a node whose results don't fit.
+        worst: the magnitude of its constant.
+        large: whether its results are too large; if not, too small.
+        among: the nodes of the model.
+    """
+    queue: Deque[str] = deque(_floats_out(origin))
+    seen: Set[str] = set(queue)
+    while queue:
+        for site, index in among.get(queue.popleft(), ()):
+            if not _needs(site.node.op_type, index, large=large):
+                continue
+            yield site
+            passes = site.node.op_type in (GROWING if large else SHRINKING)
+            if passes and not (large and (_makes_shares(site, among) or _brings_back(site, index, worst))):
+                fresh = [name for name in _floats_out(site) if name not in seen]
+                seen.update(fresh)
+                queue.extend(fresh)
+
+
+def _makes_shares(site: Site, among: Readers) -> bool:
+    """Return whether a node divides values by their sum, as in a softmax."""
+    beside = among[site.node.input[0]] if site.node.op_type == "Div" else ()
+    return any(each.node.op_type == "ReduceSum" and each.node.output[0] == site.node.input[1] for each, _ in beside)
+
+
+def _brings_back(site: Site, index: int, worst: float) -> bool:
+    """Return whether a constant factor takes values of the magnitude ``worst`` at an input back into range."""
+    operator = site.node.op_type
+    if operator not in ("Mul", "Div") or len(site.node.input) != 2 or (operator == "Div" and index != 0):
+        return False
+    factor = site.scope.constant(site.node.input[1 - index])
+    if factor is None or not weights.size(factor):
+        return False
+    sizes = np.abs(weights.array(factor))
+    most = float(sizes.max()) if operator == "Mul" else 1 / max(float(sizes.min()), 1e-38)
+    return worst * most <= _MODERATE
+
+
+def _needs(operator: str, index: int, *, large: bool) -> bool:
+    """Return whether rounding large (or else small) values at an input of an operator ruins its result."""
+    if operator in ("Shape", "Size"):
+        return False
+    if operator == "Div":  # dividing by a large value, or a small one, gives a small result
+        return (index == 0) == large
+    return large or operator in SHRINKING or operator in STEEP
+
+
+def _floats_out(site: Site) -> Iterator[str]:
+    return filter(site.is_float, site.node.output)

@@ -9,7 +9,7 @@ from prepare_models_entrypoint.contract.fetch import FetchJob, FetchResult, Want
 from prepare_models_entrypoint.contract.source import Source, ngc_advice, split_pin
 
 from ..errors import EXIT_MODEL_FAILED, EXIT_OK, UsageError
-from ..running.child import Fetcher
+from ..running.child import FetchChild
 from ..running.connection import ConnectionSpec
 from ..running.fetch_process import Fetching, counted
 from ..support.page import Part, Table, byte_lines
@@ -17,7 +17,7 @@ from ..support.paths import Use, make, make_cache, refuse_other_bytes
 from . import printing
 
 
-def fetched(arguments: argparse.Namespace, started: Fetcher) -> int:
+def fetched(arguments: argparse.Namespace, started: FetchChild) -> int:
     """Fetch the sources into a directory, print the results and return the exit status. ``started``: what fetches."""
     sources = tuple(_source(text) for text in arguments.sources)
     output = make(arguments.output, Use("output directory", "--output DIR"))

@@ -9,20 +9,22 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED
+from prepare_models_entrypoint.contract.event import CLOSED, MODEL_FINISHED, OPENED, Event
 from prepare_models_entrypoint.contract.fetch import FetchJob
 from prepare_models_entrypoint.contract.identity import device_class
 from prepare_models_entrypoint.contract.job import JobKind
 from prepare_models_entrypoint.contract.report import BUILT, FAILED, ErrorInfo, ModelReport
 
 from ..errors import InterruptedRunError
-from ..manifest.model import ModelSpec
 from ..running.connection import ConnectionSpec
 from ..running.prefetch import Fetcher
 from .work import OnEvent, Outcome, Step, Work, failed
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Transport(Protocol):
@@ -121,9 +123,12 @@ class Executor(ABC):
         building, fetching = self.building(), self.fetching()
         if building is fetching or work.offline or not work.remote:
             return self._step(building, Step(work, work.kind, fetch=not work.offline), work.on_event)
-        # Without the events of this process about the model's beginning and end.
-        inner = lambda event: None if event.kind in (OPENED, MODEL_FINISHED, CLOSED) else work.on_event(event)  # noqa: E731  # shorter than a function, and used once
-        fetched = self._step(fetching, Step(work, JobKind.FETCH, fetch=True), inner)
+
+        def on_event(event: Event) -> None:
+            if event.kind not in (OPENED, MODEL_FINISHED, CLOSED):  # the model begins and ends once
+                work.on_event(event)
+
+        fetched = self._step(fetching, Step(work, JobKind.FETCH, fetch=True), on_event)
         if fetched["status"] == FAILED:
             return fetched
         work = work.pinned(fetched)

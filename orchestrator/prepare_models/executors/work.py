@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prepare_models_entrypoint.contract import external_data, schema
 from prepare_models_entrypoint.contract.codec import ContractError
 from prepare_models_entrypoint.contract.event import PROGRESS, Event
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.fetch import Pins
 from prepare_models_entrypoint.contract.job import Job, JobKind
 from prepare_models_entrypoint.contract.report import FAILED, ErrorInfo, ModelReport, StageResult, blank, read
@@ -20,9 +22,11 @@ from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 
 from .. import __version__
-from ..manifest.model import ModelSpec
 from ..running.child import AGAIN, entrypoint_failed
 from ..support.paths import contents_dir
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 CONTAINER = "container"
 OnEvent = Callable[[Event], None]
@@ -250,7 +254,7 @@ def _weights(model: Path) -> tuple[Path, ...]:
     """Return a model's weights files; none if they are invalid, in which case the entrypoint refuses the model."""
     try:
         return external_data.files(model)
-    except (external_data.ExternalDataError, OSError):
+    except (ExternalDataError, OSError):
         return ()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from prepare_models_entrypoint.contract import other_formats
-from prepare_models_entrypoint.contract.external_data import ExternalDataError, files
+from prepare_models_entrypoint.contract.external_data import files
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.fetch import FetchResult
 from prepare_models_entrypoint.contract.files import open_regular, sha256_file
 from prepare_models_entrypoint.contract.source import Source

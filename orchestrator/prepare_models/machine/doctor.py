@@ -84,9 +84,9 @@ def examine(
     if automatic is not None:
         findings += [_automatic(automatic), *_this_python(machine)]
         if not platform and isinstance(automatic, str):  # what others lack than the one that works is a warning
-            lacking = [each.status == FAIL and each.of not in ("", automatic) for each in findings]
             findings = [
-                replace(each, status=WARN) if lack else each for each, lack in zip(findings, lacking, strict=True)
+                replace(each, status=WARN) if each.status == FAIL and each.of not in ("", automatic) else each
+                for each in findings
             ]
     findings += [*_memory(machine), *([_power(power)] if power else [])]
     findings += [_writable("models directory", models_dir), _writable("cache", cache_dir())]

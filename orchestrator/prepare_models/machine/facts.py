@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict
 
-from prepare_models_entrypoint.contract.runtime import board_of
+from prepare_models_entrypoint.contract.environment import board_of
 from prepare_models_entrypoint.contract.values import Value
 
 from . import gpus

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from prepare_models_entrypoint.contract import downloads, sizes
 from prepare_models_entrypoint.contract.conversion import OnnxConfig
-from prepare_models_entrypoint.contract.external_data import ExternalDataError
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.source import Source
 from prepare_models_entrypoint.contract.values import Value
 

@@ -10,6 +10,7 @@ from prepare_models_entrypoint.contract.consumers import NOT_OF_RTX, RTX_ENGINE,
 from prepare_models_entrypoint.contract.converters import is_encrypted
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
 from prepare_models_entrypoint.contract.error_codes import ERRORS
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.source import NO_FILE_HINT, Source, no_file
 from prepare_models_entrypoint.contract.verification import SAMPLES_HINT
 
@@ -66,7 +67,7 @@ def _of_files(spec: ModelSpec) -> Iterator[Message]:
     if model is not None and model.is_file():
         try:
             external_data.files(model)
-        except (external_data.ExternalDataError, OSError) as error:
+        except (ExternalDataError, OSError) as error:
             yield _message(spec, "onnx-external-data", str(error))
     for plugin in spec.plugins:
         problem = no_file(Path(plugin.file))

@@ -1,4 +1,4 @@
-"""What will be done for a model, and which models are built for which targets."""
+"""What will be done for a model, and why one is left out."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from prepare_models_entrypoint.contract import companions, downloads
 from prepare_models_entrypoint.contract.digest import Digest, Pending, combined, is_known
 from prepare_models_entrypoint.contract.environment import RuntimeInfo
-from prepare_models_entrypoint.contract.external_data import ExternalDataError
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import Change, build_key, changes, differences, identity
 from prepare_models_entrypoint.contract.report import ModelReport, record_or_problem
 from prepare_models_entrypoint.contract.source import Source

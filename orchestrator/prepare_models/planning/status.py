@@ -11,7 +11,7 @@ from typing import Any
 
 from prepare_models_entrypoint.contract import backends, companions
 from prepare_models_entrypoint.contract.backends import PRODUCTS
-from prepare_models_entrypoint.contract.external_data import ExternalDataError
+from prepare_models_entrypoint.contract.external_errors import ExternalDataError
 from prepare_models_entrypoint.contract.identity import build_key
 from prepare_models_entrypoint.contract.job import ModelJob
 from prepare_models_entrypoint.contract.report import EDITED, ModelReport, read_record

@@ -27,7 +27,7 @@ AGAIN = "run again with -v; if it stays, please report it"
 _TERM_GRACE_S = 3.0
 
 
-class Fetcher(NamedTuple):
+class FetchChild(NamedTuple):
     """A child that fetches the job that is written to its standard input. ``secrets``: its secrets file, empty."""
 
     process: subprocess.Popen[bytes]
@@ -101,7 +101,7 @@ def secret_file(content: str | None) -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def memory_file() -> Iterator[int]:
-    """Yield the descriptor of an empty file in the memory."""
+    """Yield the descriptor of an empty file in memory."""
     descriptor = os.memfd_create("secret")
     try:
         yield descriptor
@@ -123,7 +123,7 @@ def path_of(descriptor: int | None) -> Path | None:
 
 
 @contextlib.contextmanager
-def fetcher() -> Iterator[Fetcher]:
+def fetch_child() -> Iterator[FetchChild]:
     """Start a child that will fetch; it is ended with the block. It imports what it needs while its job is made."""
     with unread_log() as log, memory_file() as secrets:
         process = subprocess.Popen(
@@ -131,7 +131,7 @@ def fetcher() -> Iterator[Fetcher]:
             stderr=log, env=environment(), pass_fds=[secrets], start_new_session=True,
         )  # fmt: skip
         try:
-            yield Fetcher(process, log, secrets)
+            yield FetchChild(process, log, secrets)
         finally:
             _end(process)
 

@@ -84,7 +84,7 @@ class Fetching:
         *,
         on_result: OnResult,
         on_event: OnEvent = lambda _: None,
-        started: child.Fetcher | None = None,
+        started: child.FetchChild | None = None,
     ) -> None:
         self._job, self._network = job, network
         self._on_result, self._on_event = on_result, on_event
@@ -94,7 +94,7 @@ class Fetching:
     def __enter__(self) -> Fetching:  # noqa: PYI034  # Self is not in Python 3.10
         secrets = self._network.secrets()
         with contextlib.ExitStack() as stack:
-            self._child = started = self._child or stack.enter_context(child.fetcher())
+            self._child = started = self._child or stack.enter_context(child.fetch_child())
             if secrets is not None:
                 os.write(started.secrets, secrets.encode("utf-8"))
             file = None if secrets is None else child.path_of(started.secrets)
@@ -136,7 +136,7 @@ class Fetching:
             raise HostError(f"the entrypoint ended with status {status}: {why}", hint="run again")
         return found
 
-    def _running(self) -> child.Fetcher:
+    def _running(self) -> child.FetchChild:
         if self._child is None:
             raise ValueError("call results() within the block")
         return self._child

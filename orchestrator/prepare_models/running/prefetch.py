@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prepare_models_entrypoint.contract.companions import has_engine
 from prepare_models_entrypoint.contract.fetch import FetchJob, Pins, Wanted
 from prepare_models_entrypoint.contract.source import Source
 
 from ..errors import PrepareModelsError
-from ..manifest.model import ModelSpec
 from ..support.paths import contents_dir
 from .connection import ConnectionSpec
+
+if TYPE_CHECKING:
+    from ..manifest.model import ModelSpec
 
 
 class Fetcher(AbstractContextManager["Fetcher"], Protocol):

@@ -16,7 +16,7 @@ from .text_format import Message, first, mapping, messages
 Finding = Tuple[str, str]
 
 ENSEMBLE, TENSORRT = "ensemble", "tensorrt"
-_NUMBER = r"\s*[+-]?\d+"
+_NUMBER = r"\s*([+-]?[0-9]{1,18})(?![0-9])"
 _OTHERS = ("warmup", "initial_state", "configs")
 
 
@@ -290,9 +290,9 @@ def served(config: Message, folders: Sequence[str]) -> "Tuple[List[int], List[Fi
 
 
 def leading_number(text: str) -> Optional[int]:
-    """Return the number at the beginning of a text, as C++'s stoll reads it, or None."""
+    """Return the number at the beginning of a text, as C++'s stoll reads it; None if there is none in its range."""
     match = re.match(_NUMBER, text)
-    return int(match.group()) if match else None
+    return int(match[1]) if match else None
 
 
 def _number(folder: str) -> Optional[int]:

@@ -6,7 +6,8 @@ src/ensemble_scheduler/ensemble_utils.cc, and CircularDependencyCheck in src/mod
 
 from __future__ import annotations
 
-from typing import Any, Callable, Container, Dict, Iterator, List, Mapping, Optional, Sequence, Set
+from collections import Counter
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 from ...contract.values import Value
 from .core_rules import Finding, of_shape
@@ -92,14 +93,21 @@ def _streams(tensors: Sequence[Tensor], steps: Sequence[_Step], lookup: Lookup) 
         yield CODE, "its outputs come from different decoupled models"
 
 
-def _in_order(steps: Sequence[_Step], known: Container[str]) -> "Iterator[tuple[int, _Step]]":
-    """Yield steps, counted from 1, as soon as their inputs are known."""
-    waiting = dict(enumerate(steps, start=1))
-    while True:
-        ready = [number for number, step in waiting.items() if all(name in known for name in step.inputs.values())]
-        if not ready:
-            return
-        yield ready[0], waiting.pop(ready[0])
+def _in_order(steps: Sequence[_Step], given: Iterable[str]) -> "Iterator[tuple[int, _Step]]":
+    """Yield the steps that can run, counted from 1, each after those that write its inputs."""
+    lacking = [set(step.inputs.values()) for step in steps]
+    readers: Dict[str, List[int]] = {}
+    for index, names in enumerate(lacking):
+        for name in names:
+            readers.setdefault(name, []).append(index)
+    written = list(given)
+    while written:
+        name = written.pop()
+        for index in readers.pop(name, ()):
+            lacking[index].discard(name)
+            if not lacking[index]:
+                yield index + 1, steps[index]
+                written += steps[index].outputs.values()
 
 
 def _step(raw: Message) -> _Step:
@@ -110,9 +118,10 @@ def _step(raw: Message) -> _Step:
 def _flow(tensors: Sequence[Tensor], steps: Sequence[_Step]) -> Iterator[Finding]:
     written = [name for step in steps for name in step.outputs.values()]
     read = {name for step in steps for name in step.inputs.values()}
-    for name in sorted({name for name in written if written.count(name) > 1}):
+    for name in sorted(name for name, times in Counter(written).items() if times > 1):
         yield CODE, f"the tensor {name!r} is written twice"
-    ready = _ready({tensor.name for tensor in tensors if tensor.mode == "input"}, steps)
+    ready = {tensor.name for tensor in tensors if tensor.mode == "input"}
+    ready.update(name for _, step in _in_order(steps, tuple(ready)) for name in step.outputs.values())
     results = {tensor.name for tensor in tensors if tensor.mode == "output"}
     for tensor in tensors:
         if tensor.name not in read and tensor.name not in written:
@@ -122,15 +131,6 @@ def _flow(tensors: Sequence[Tensor], steps: Sequence[_Step]) -> Iterator[Finding
     for name in sorted((read | set(written)) - results):
         if name not in ready or name not in read:
             yield CODE, f"the tensor {name!r} is {'never read' if name in ready else 'never written'}"
-
-
-def _ready(given: Set[str], steps: Sequence[_Step]) -> Set[str]:
-    """Return the tensors that have a value at the end."""
-    ready, before = set(given), -1
-    while len(ready) != before:
-        before = len(ready)
-        ready |= {name for step in steps if ready >= set(step.inputs.values()) for name in step.outputs.values()}
-    return ready
 
 
 def _models(tensors: Sequence[Tensor], steps: Sequence[_Step], batch: int, lookup: Lookup) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import defaultdict
 from dataclasses import field
 from pathlib import Path
@@ -80,7 +81,7 @@ def _backend(model: Model, config: Message) -> str:
 
 def _labels(model: Model, config: Message) -> Iterator[Finding]:
     for name, file in core_rules.label_files(config).items():
-        if ".." in Path(file).parts or not (model.directory / file).is_file():
+        if ".." in Path(file).parts or not os.path.isfile(model.directory / file):
             yield "triton-labels", f"the label_filename of output {name!r} is {file!r}, which is not in the directory"
 
 
@@ -134,7 +135,7 @@ def _of_other(model: Model, config: Message, backend: str, served: Sequence[int]
 
 def _lookup(repository: Path, name: str) -> Optional[ensembles.Served]:
     """Return what is known about another model of the repository."""
-    if "/" in name or not (repository / name).is_dir():
+    if "/" in name or not os.path.isdir(repository / name):  # also if no directory can have this name
         return None
     model = read_model(repository / name)
     config = _config(model, Judged(model))

@@ -34,7 +34,7 @@ def add_arguments(fetch: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Fetch the sources into a directory; succeed only if all bytes are verified."""
-    with child.fetcher() as started:  # first: what it imports takes longer than what is imported here
+    with child.fetch_child() as started:  # first: what it imports takes longer than what is imported here
         from ..fetching import fetched
 
         return fetched(arguments, started)

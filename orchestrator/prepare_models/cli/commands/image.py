@@ -55,10 +55,12 @@ def main(arguments: argparse.Namespace) -> int:
     head = ("IMAGE", "PLATFORM", "ARCH", "CONTRACT", "SIZE", "ID")
     rows = [_row(image) for image in found]
     cells = [
-        (row["image"], str(row["platform"]), row["arch"], str(row["contract"]), sizes.readable(row["bytes"]), digits)
+        (
+            row["image"], str(row["platform"]), row["arch"], str(row["contract"]), sizes.readable(row["bytes"]),
+            row["id"].rpartition(":")[2][:12],
+        )
         for row in rows
-        for digits in (row["id"].rpartition(":")[2][:12],)
-    ]
+    ]  # fmt: skip
     printing.result(arguments, {"images": rows}, Table(head, cells))
     return EXIT_OK
 

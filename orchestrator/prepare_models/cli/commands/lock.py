@@ -150,11 +150,13 @@ def _engines(arguments: argparse.Namespace, loaded: Manifest, made: Lock) -> dic
 
 def _summary(made: Lock) -> list[Part]:
     rows = [
-        (name, file.role, file.sha256[:16], str(file.bytes), promised, file.source)
+        (
+            name, file.role, file.sha256[:16], str(file.bytes),
+            "-" if file.source_id is None else file.promised or "first fetch, not pinned", file.source,
+        )
         for name, files in made.models.items()
         for file in files
-        for promised in ("-" if file.source_id is None else file.promised or "first fetch, not pinned",)
-    ]
+    ]  # fmt: skip
     head: Sequence[str] = ("MODEL", "ROLE", "SHA256", "BYTES", "PROMISED BY", "SOURCE")
     platforms_ = [
         f"platform {name}: " + ", ".join(f"{key} {value}" for key, value in found.items())
