@@ -116,7 +116,7 @@ def test_an_image_is_built_on_exactly_the_pinned_base(monkeypatch: pytest.Monkey
 
     class Engine:
         def build(self, _: object, **named: dict[str, str]) -> Iterator[str]:
-            asked.append(named["build_args"])
+            asked.append(named["buildargs"])
             return iter(())
 
     build: Callable[..., Iterator[str]] = images.build
