@@ -23,7 +23,7 @@ def without_axes(model: ModelProto) -> List[NodeProto]:
 
 def name_axes(model: ModelProto, shapes: Mapping[str, Sequence[Optional[int]]]) -> List[str]:
     """Add the axes of size 1 if all sizes of the tensor are known, and return what was done, in words."""
-    names, told = Names(model), []
+    names, changes = Names(model), []
     for node in without_axes(model):
         sizes = shapes.get(node.input[0])
         if sizes is None or None in sizes or 1 not in sizes:
@@ -34,5 +34,5 @@ def name_axes(model: ModelProto, shapes: Mapping[str, Sequence[Optional[int]]]) 
         else:
             name = names.fresh(f"{node.output[0]}_axes")
             node.input[1:] = [weights.add(model.graph, np.array(axes, np.int64), name)]
-        told.append(f"Squeeze {node.name or node.output[0]!r} names the axes that have the size 1: {axes}")
-    return told
+        changes.append(f"Squeeze {node.name or node.output[0]!r} names the axes that have the size 1: {axes}")
+    return changes

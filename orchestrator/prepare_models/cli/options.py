@@ -49,8 +49,8 @@ def add(
 
 def share(command: argparse._ActionsContainer, name: str, own: str = "result") -> None:
     """Add an option that several commands have. ``own``: what its help says of this one."""
-    told, kind, many = _SHARED[name]
-    add(command, name, told.format(own), kind, many=many)
+    text, kind, many = _SHARED[name]
+    add(command, name, text.format(own), kind, many=many)
 
 
 Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # it has no other name
@@ -204,8 +204,8 @@ def add_executor(command: argparse.ArgumentParser) -> None:
 
 def add_selection(command: argparse.ArgumentParser) -> None:
     """Add the options for the manifest or bundle, and the models in it, that a command works on."""
-    told = "default: ./models.yaml; none with --bundle"
-    add(command, "manifest", told, manifest, nargs="?")
+    text = "default: ./models.yaml; none with --bundle"
+    add(command, "manifest", text, manifest, nargs="?")
     add(command, "names", "models to work on (default: all)", "NAME", nargs="*")
     add(command, "--bundle", "take everything from a bundle, without a network", Path)
     share(command, "--base")
@@ -218,8 +218,8 @@ def add_delivery(command: argparse.ArgumentParser, models_dir: str = "--models-d
     """Add the options for where engines are built, where they go and for whom. ``models_dir``: names of its option."""
     add_target_dir(command, models_dir)
     add_executor(command)
-    told = "tensor names in ROS 2 messages, for one model; ros: in the manifest does the same"
-    add(command, "--tensor-names", told, pair, nargs="+", action="extend", default=[])
+    text = "tensor names in ROS 2 messages, for one model; ros: in the manifest does the same"
+    add(command, "--tensor-names", text, pair, nargs="+", action="extend", default=[])
     share(command, "--consumer", "the manifest's, else all")
     share(command, "--deploy-dir", "the manifest's, else where it is")
     add(command, "--force", "rebuild engines that are up to date, too")

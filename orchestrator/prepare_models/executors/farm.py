@@ -74,8 +74,8 @@ class Farm(Executor):
         """Return the workers of one device class; of the only one, where the manifest names none."""
         there = sorted({each.said["device"] for each in self._cluster.members()})
         if not device and len(there) != 1:
-            told = f"the farm has {', '.join(there)}" if there else "the farm has no workers"
-            raise FarmError("farm-target-absent", f"the manifest names no targets, and {told}")
+            message = f"the farm has {', '.join(there)}" if there else "the farm has no workers"
+            raise FarmError("farm-target-absent", f"the manifest names no targets, and {message}")
         return _Class(device or there[0], self._cluster, self._shared, attach=self._farm.attach)
 
     def describe(self) -> RuntimeInfo:
@@ -170,18 +170,18 @@ class _Class(Executor, Downloader):
         """Bring an engine here and return the report of its build, with the places of this machine."""
         key, store = report["build_key"] or "", open_store()
         if work.build_key not in (None, key):
-            told = (
+            message = (
                 "the worker built another engine than was planned here: the paths of the manifest are other files there"
             )
-            raise FarmError("farm-engine-differs", told)
+            raise FarmError("farm-engine-differs", message)
         turn = store.turn(key, work.output_dir, on_wait=lambda _: None, stopped=lambda: self._cluster.stopped)
         planned = PlannedModel(work.spec, work.output_dir, BUILD, "", turn=key)
         with contextlib.nullcontext() if key == work.build_key else turn, Publisher() as publisher:
             digest = report["engine"]["sha256"] if report["engine"] else ""
             came = self._shared.pull(key, store, locked={key: digest}, stopped=lambda: self._cluster.stopped)
             if came is None:
-                told = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
-                raise FarmError("farm-engine-absent", told)
+                message = f"a worker built the engine {key[:16]}, and {self._shared.url} does not have it"
+                raise FarmError("farm-engine-absent", message)
             # Its digest came over the farm's own connection, so it counts as built here, signed or not.
             store.put({**came.record, "origin": None}, came.files)
             entry = restore.find(store, planned, Turn(waited=False, last_place=None))

@@ -146,8 +146,8 @@ class Cluster:
             with contextlib.suppress(*_broken()):
                 self._client.unpublish_dataset(want.key)
         if isinstance(failure, KilledWorker):
-            told = f"{failure.allowed_failures + 1} workers of {want.device} were lost while they worked on it"
-            raise FarmError("farm-worker-lost", told)
+            message = f"{failure.allowed_failures + 1} workers of {want.device} were lost while they worked on it"
+            raise FarmError("farm-worker-lost", message)
         if failure is not None:
             raise failure
         return result

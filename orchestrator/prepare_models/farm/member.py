@@ -38,9 +38,9 @@ def refuse_absent(devices: Iterable[str], members: Collection[Member]) -> None:
     there = sorted({member.said["device"] for member in members})
     missing = sorted(set(devices) - set(there))
     if missing:
-        told = f"no worker of {', '.join(missing)}; the farm has {', '.join(there) or 'none at all'}"
+        message = f"no worker of {', '.join(missing)}; the farm has {', '.join(there) or 'none at all'}"
         hint = "start one on a machine of that class: prepare-models worker --scheduler ADDRESS"
-        raise FarmError("farm-target-absent", told, hint=hint)
+        raise FarmError("farm-target-absent", message, hint=hint)
 
 
 def refuse_versions(members: Iterable[Member], ours: Mapping[str, str], scheduler: str) -> None:
@@ -72,10 +72,10 @@ def runtime_of(device: str, members: Sequence[Member]) -> RuntimeInfo:
         ours, theirs = _facts(first.said["runtime"]), _facts(other.said["runtime"])
         fields = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         if fields:
-            told = "; ".join(f"{name}: {ours.get(name)} and {theirs.get(name)}" for name in fields)
+            message = "; ".join(f"{name}: {ours.get(name)} and {theirs.get(name)}" for name in fields)
             raise FarmError(
                 "farm-workers-differ",
-                f"{first.name} and {other.name}, both of {device}, would build different engines: {told}",
+                f"{first.name} and {other.name}, both of {device}, would build different engines: {message}",
             )
     return first.said["runtime"]
 

@@ -150,8 +150,8 @@ def _fits(machine: Machine, chosen: Platform) -> Iterator[Finding]:
     elif chosen.min_driver and machine.gpus:
         yield Finding(what, OK, f"{chosen.name} needs {chosen.min_driver}, found {machine.gpus[0].driver}")
     elif chosen.min_driver:
-        told = f"{chosen.name} needs a GPU: {machine.gpu_reason}"
-        yield Finding(what, FAIL, told, "use --platform rtx", of=CONTAINERS)
+        message = f"{chosen.name} needs a GPU: {machine.gpu_reason}"
+        yield Finding(what, FAIL, message, "use --platform rtx", of=CONTAINERS)
     if not chosen.confirmed:
         text = f"base image {chosen.base_image} was not confirmed for {chosen.name}"
         yield Finding("base image", WARN, text, "if it is wrong, use --base-image and report it", of=CONTAINERS)
@@ -202,8 +202,8 @@ def gpu_access(daemon: Daemon, machine: Machine) -> Finding:
     text = f"{access.way}: {access.reason}"
     # No container engine reports whether it has the hook. If nothing else of its package exists, it is missing.
     if access.way == gpu.DEVICE_REQUEST and not machine.toolkit and gpu.NVIDIA_RUNTIME not in daemon.runtimes:
-        told = f"{text}, which is not installed"
-        return Finding("GPU access", FAIL, told, daemon_errors.TOOLKIT, of=CONTAINERS)
+        message = f"{text}, which is not installed"
+        return Finding("GPU access", FAIL, message, daemon_errors.TOOLKIT, of=CONTAINERS)
     return Finding("GPU access", OK, text)
 
 
@@ -225,11 +225,11 @@ def _memory(machine: Machine) -> Iterator[Finding]:
     """Look for swap where builds are likely to need it: a small machine, or a GPU that uses the same memory."""
     if not machine.memory_bytes or (machine.memory_bytes > _SMALL_MEMORY_BYTES and not machine.jetson):
         return
-    told = f"{sizes.readable(machine.memory_bytes)}, {sizes.readable(machine.swap_bytes)} of swap on disks"
+    message = f"{sizes.readable(machine.memory_bytes)}, {sizes.readable(machine.swap_bytes)} of swap on disks"
     if machine.swap_bytes >= _SWAP_BYTES or machine.memory_bytes > _LARGE_MEMORY_BYTES:
-        yield Finding("memory", OK, told)
+        yield Finding("memory", OK, message)
     else:
-        yield Finding("memory", WARN, f"{told}; a large model's build may be killed", _SWAP)
+        yield Finding("memory", WARN, f"{message}; a large model's build may be killed", _SWAP)
 
 
 def _power(power: Power) -> Finding:

@@ -95,8 +95,8 @@ def _listed(nvml: ModuleType) -> Answer:
         try:
             gpus.append(_device(nvml, index, driver))
         except nvml.NVMLError as error:  # the other GPUs may work
-            told, fix = _fault(error)
-            reason = f"GPU {index}: {told}"
+            message, fix = _fault(error)
+            reason = f"GPU {index}: {message}"
     if not gpus and not reason:
         return Answer((), "NVML lists no GPU", _NOT_THERE)
     return Answer(tuple(gpus), reason, fix)

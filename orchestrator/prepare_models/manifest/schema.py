@@ -57,7 +57,7 @@ _DEFINITIONS: Schema = {
         "inside the network (a shape tensor): its values.",
         "anyOf": [
             Shape().schema(),
-            closed({end: {"description": told, **Shape().schema()} for end, told in _SHAPES.items()}, list(_SHAPES)),
+            closed({end: {"description": text, **Shape().schema()} for end, text in _SHAPES.items()}, list(_SHAPES)),
             closed(
                 {"values": {"description": "Numbers of a shape tensor.", "anyOf": [_VALUES, _RANGE_OF_VALUES]}},
                 ["values"],

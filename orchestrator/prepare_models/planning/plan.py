@@ -82,12 +82,12 @@ def make(
     """
     found, runtimes = planned(specs, executor, models_dir, force=force)
     of_models = foresight.of_models(found)
-    told = [
+    messages = [
         each
         for device, runtime in runtimes.items()
         for each in foresight.of_run([model for model in found if model.spec.device == device], runtime)
     ]
-    warnings = [each.info() for each in dict.fromkeys(told)]
+    warnings = [each.info() for each in dict.fromkeys(messages)]
     warnings += [
         WarningInfo(code=ELSEWHERE, message=f"{spec.label}: {why_elsewhere(spec)}", hint=ERRORS[ELSEWHERE].advice)
         for spec in elsewhere

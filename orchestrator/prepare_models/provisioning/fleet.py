@@ -48,8 +48,8 @@ class Device(NamedTuple):
 
     def models(self) -> str:
         """Return its models with their versions, and their states where those are not good."""
-        told = [_served(model) for model in self.status["models"]] if self.status else []
-        return ", ".join(told[:_NAMED]) + (f" and {len(told) - _NAMED} more" if len(told) > _NAMED else "") or "-"
+        served = [_served(model) for model in self.status["models"]] if self.status else []
+        return ", ".join(served[:_NAMED]) + (f" and {len(served) - _NAMED} more" if len(served) > _NAMED else "") or "-"
 
     def age(self) -> str:
         """Return how old the status is, for people."""

@@ -34,8 +34,8 @@ def save(file: Path, status: ProvisionStatus) -> None:
 def render(status: ProvisionStatus, last_good: float | None = None) -> str:
     """Return a status in Prometheus' text format. ``last_good``: seconds since the epoch of an earlier success."""
     text = ""
-    for name, told, values in _gauges(status, last_good):
-        text += f"# HELP {_PREFIX}{name} {told}\n# TYPE {_PREFIX}{name} gauge\n"
+    for name, meaning, values in _gauges(status, last_good):
+        text += f"# HELP {_PREFIX}{name} {meaning}\n# TYPE {_PREFIX}{name} gauge\n"
         for labels, value in values:
             quoted = {
                 key: word.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"') for key, word in labels.items()

@@ -75,23 +75,23 @@ def perform(
         model_lock(models_dir, on_wait=lambda owner: observer.waiting(models_dir.name, owner)),
         work_dir(paths.make_cache()) as aside,
     ):
-        told = StatusFile(models_dir, settings.device, manifest, observer)
+        status_file = StatusFile(models_dir, settings.device, manifest, observer)
         try:
             with in_words(), Publisher() as publisher:
                 chosen = choose()
                 # A device serves the engines of one target, each under the name of its model.
                 specs = {spec.name: replace(spec, target="") for spec in chosen.specs}
                 chosen = chosen._replace(specs=list(specs.values()), elsewhere=())
-                told.begin(chosen.manifest, [spec.name for spec in chosen.specs])
-                _Provisioning(chosen, settings, models_dir, aside / "models", told, publisher, observer).all()
+                status_file.begin(chosen.manifest, [spec.name for spec in chosen.specs])
+                _Provisioning(chosen, settings, models_dir, aside / "models", status_file, publisher, observer).all()
         except PrepareModelsError as error:
-            told.stop(error)
+            status_file.stop(error)
             raise
         except KeyboardInterrupt:
-            told.stop(InterruptedRunError("interrupted"))
+            status_file.stop(InterruptedRunError("interrupted"))
             raise
-        told.end()
-    return told.document
+        status_file.end()
+    return status_file.document
 
 
 class _Provisioning(Value):
@@ -99,7 +99,7 @@ class _Provisioning(Value):
     settings: Settings
     models_dir: Path
     staging: Path
-    told: StatusFile
+    status_file: StatusFile
     publisher: Publisher
     observer: Observer
 
@@ -107,7 +107,7 @@ class _Provisioning(Value):
         noted = self._ledger.versions()
         for spec in self.chosen.specs:
             self._mend(spec.name, noted.get(spec.name))
-        specs = [spec for spec in self.chosen.specs if not self.told.is_settled(spec.name)]
+        specs = [spec for spec in self.chosen.specs if not self.status_file.is_settled(spec.name)]
         planned, _ = plans.planned(specs, self.chosen.executor, self.models_dir, force=self.settings.run.force)
         wanted = [model for model in planned if self._is_wanted(model)]
         for model in self._judged(self._run(wanted)) if wanted else ():
@@ -138,11 +138,11 @@ class _Provisioning(Value):
         if model.record is None:
             return not (model.turn_is_key and self._is_held(model, model.turn))
         if releases.current is not None:
-            self.told.settle(name, status.UP_TO_DATE, model.reason)
+            self.status_file.settle(name, status.UP_TO_DATE, model.reason)
             return False
         with self._guarded(name, status.SWITCH), self._lock(releases):
             self._adopt(releases)
-            self.told.settle(name, status.UP_TO_DATE, model.reason)
+            self.status_file.settle(name, status.UP_TO_DATE, model.reason)
         return False
 
     def _is_held(self, model: PlannedModel, build_key: str) -> bool:
@@ -150,19 +150,19 @@ class _Provisioning(Value):
         if rejected is None or self.settings.run.force:
             return False
         error = ReleaseError("release-rejected", f"version {rejected.release} was taken back: {rejected.why}")
-        self.told.settle(model.spec.name, status.ROLLED_BACK, error.message, error.info(status.PLAN))
+        self.status_file.settle(model.spec.name, status.ROLLED_BACK, error.message, error.info(status.PLAN))
         return True
 
     def _run(self, models: Sequence[PlannedModel]) -> list[PlannedModel]:
         """Run models in a separate directory, and return those that have engines."""
         self._bring(models)
-        self.told.phase([model.spec.name for model in models], status.RUN)
+        self.status_file.phase([model.spec.name for model in models], status.RUN)
         aside = replace(self.settings.run, models_dir=self.staging)
         runner.get_ready(aside)
         chosen = self.chosen._replace(specs=[model.spec for model in models])
         report = runner.perform(chosen, aside, self.observer, started=time.time())
         for each in report["models"]:
-            self.told.ran(each)
+            self.status_file.ran(each)
         failed = {each["name"] for each in report["models"] if each["engine"] is None}
         return [model for model in models if model.spec.name not in failed]
 
@@ -200,13 +200,13 @@ class _Provisioning(Value):
                 continue
             message = "; ".join(f"{each['message']} [{each['code']}]" for each in warnings)
             error = ReleaseError("lint-findings", message, hint=warnings[0]["hint"])
-            self.told.fail(model.spec.name, error.info(status.LINT))
+            self.status_file.fail(model.spec.name, error.info(status.LINT))
 
     def _findings(self, names: Sequence[str]) -> dict[str, tuple[WarningInfo, ...]]:
         """Return what consumers object to in models that were run aside."""
         if not names:
             return {}
-        self.told.phase(names, status.LINT)
+        self.status_file.phase(names, status.LINT)
         found = inspecting.lint_report(inspecting.lint(self.staging))
         return {model.name: model.warnings for model in found.models if model.name in names}
 
@@ -238,7 +238,7 @@ class _Provisioning(Value):
                 releases.note(replace(releases.notes, trial=number))
             releases.switch(number)
             self._ledger.note(ledger.SWITCHED, releases, before, model.told())
-            self.told.settle(model.spec.name, status.SWITCHED, model.told())
+            self.status_file.settle(model.spec.name, status.SWITCHED, model.told())
             self._try_out(releases, number)
 
     def _adopt(self, releases: Releases) -> None:
@@ -253,37 +253,37 @@ class _Provisioning(Value):
         """Have the health command judge the current version; without one, it is good."""
         name, health = releases.folder.name, self.settings.health
         if health is not None:
-            self.told.phase([name], status.HEALTH)
+            self.status_file.phase([name], status.HEALTH)
         problem = health.problem(self.models_dir, name, number) if health is not None else None
         if problem is None:
             releases.accept(number)
             releases.prune(self.settings.keep)
             if health is not None:
-                self.told.settle(name, status.SWITCHED, "the health command found it good")
+                self.status_file.settle(name, status.SWITCHED, "the health command found it good")
             return
         error = ReleaseError("health-failed", problem).info(status.HEALTH)
         if releases.previous is None:
-            self.told.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
+            self.status_file.fail(name, {**error, "message": f"{problem}; there is no earlier version"})
             return
         take_back(releases, releases.previous, problem)
         self._ledger.note(ledger.ROLLED_BACK, releases, number, problem)
-        self.told.settle(name, status.ROLLED_BACK, problem, error)
+        self.status_file.settle(name, status.ROLLED_BACK, problem, error)
 
     @contextlib.contextmanager
     def _guarded(self, name: str, phase: str) -> Iterator[None]:
         """Make an error a failure of only its model."""
-        self.told.phase([name], phase)
+        self.status_file.phase([name], phase)
         try:
             yield
         except InterruptedRunError:
             raise
         except PrepareModelsError as error:
-            self.told.fail(name, error.info(phase))
+            self.status_file.fail(name, error.info(phase))
         except OSError as error:
             no_room = full(error, self.models_dir)
             if no_room is None:
                 raise
-            self.told.fail(name, no_room.info(phase))
+            self.status_file.fail(name, no_room.info(phase))
 
     def _releases(self, name: str) -> Releases:
         return Releases(self.models_dir / name)

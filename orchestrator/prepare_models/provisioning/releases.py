@@ -61,8 +61,8 @@ class Notes(Value):
 
 def fingerprint(build_key: str, deployment: DeploymentInfo) -> str:
     """Return a value that is equal for releases that serve the same engine in the same way."""
-    told = [build_key, {**deployment, "version": None}]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()
+    facts = [build_key, {**deployment, "version": None}]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 class Releases:
@@ -203,9 +203,9 @@ class Releases:
         """Remember never to switch automatically to a release, or to one with the same fingerprint."""
         record, notes = self.record(number), self.notes
         if record is not None:
-            told = Rejected(number, fingerprint(record["build_key"] or "", record["deployment"]), why)
-            others = [each for each in notes.rejected if each.engine != told.engine]
-            notes = replace(notes, rejected=[*others, told][-_REMEMBERED:])
+            rejected = Rejected(number, fingerprint(record["build_key"] or "", record["deployment"]), why)
+            others = [each for each in notes.rejected if each.engine != rejected.engine]
+            notes = replace(notes, rejected=[*others, rejected][-_REMEMBERED:])
         self.note(replace(notes, trial=None))
 
     def accept(self, number: int) -> None:

@@ -89,11 +89,11 @@ class _Spans(Observer):
             self._models[name] = self._begin(name, name, self._run, now)
         return self._models[name]
 
-    def _begin(self, told: str, name: str, parent: Span, at: float) -> Span:
+    def _begin(self, title: str, name: str, parent: Span, at: float) -> Span:
         from opentelemetry.trace import set_span_in_context
 
         about = {"prepare_models.model": name}
-        return self._tracer.start_span(told, set_span_in_context(parent), attributes=about, start_time=int(at * _NS))
+        return self._tracer.start_span(title, set_span_in_context(parent), attributes=about, start_time=int(at * _NS))
 
     def _end(self, span: Span | None, at: float) -> None:
         if span is not None:

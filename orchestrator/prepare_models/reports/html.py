@@ -167,8 +167,8 @@ def _timeline(models: Sequence[ModelReport]) -> Markup:
     }
     whole = max(stage["started_at"] + stage["seconds"] for _, stage in stages) - start
     begun = dt.datetime.fromtimestamp(start, dt.timezone.utc).strftime("%H:%M:%S")
-    told = f"Stages of {len({name for name, _ in stages})} models over {whole:.1f} seconds from {begun} UTC"
-    return _svg(told, 640, {"step": 18}, _layer(values, {"type": "bar", "minBandSize": 1}, axes))
+    caption = f"Stages of {len({name for name, _ in stages})} models over {whole:.1f} seconds from {begun} UTC"
+    return _svg(caption, 640, {"step": 18}, _layer(values, {"type": "bar", "minBandSize": 1}, axes))
 
 
 def _differences(output: OutputComparison) -> Markup:
@@ -191,8 +191,8 @@ def _differences(output: OutputComparison) -> Markup:
         "y": {"field": "count", "type": "quantitative", "title": "values", "scale": {"type": "symlog"},
               "axis": {"labelExpr": "format(datum.value, '~s')", "values": [0, 10, 1000, 100_000, 10_000_000]}},
     }  # fmt: skip
-    told = f"Histogram of the absolute differences of {output['name']}, largest {output['max_abs']:.6g}"
-    return _svg(told, 300, 130, _layer(values, {"type": "bar", "color": "var(--c1)"}, axes))
+    caption = f"Histogram of the absolute differences of {output['name']}, largest {output['max_abs']:.6g}"
+    return _svg(caption, 300, 130, _layer(values, {"type": "bar", "color": "var(--c1)"}, axes))
 
 
 def _agreement(output: OutputComparison) -> Markup:
@@ -206,8 +206,8 @@ def _agreement(output: OutputComparison) -> Markup:
     }
     equal = _layer(line, {"type": "line", "color": "currentColor", "opacity": 0.4}, axes)
     found = _layer(points, {"type": "point", "color": "var(--c1)", "size": 14}, axes)
-    told = f"{len(points)} values of {output['name']} against the reference; equal ones lie on the line"
-    return _svg(told, 220, 130, {"layer": [equal, found]})
+    caption = f"{len(points)} values of {output['name']} against the reference; equal ones lie on the line"
+    return _svg(caption, 220, 130, {"layer": [equal, found]})
 
 
 def _layers(found: Sequence[Layer]) -> Markup:

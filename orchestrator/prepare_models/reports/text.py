@@ -43,13 +43,13 @@ def converted(report: Run) -> list[Part]:
 def messages(models: Sequence[ModelReport], *, of_records: bool = False) -> list[Part]:
     """Return warnings and errors of models, each once. ``of_records``: also those of records that were there."""
     parts: list[Part] = []
-    told: dict[tuple[str, str, str], list[str]] = {}
+    by_message: dict[tuple[str, str, str], list[str]] = {}
     for model in models:
         for warning in model["warnings"]:
             if not (model["stages"] or of_records or warning["code"] in SharedStoreError.CODES):
                 continue
-            told.setdefault((warning["code"], warning["message"], warning["hint"]), []).append(model["name"])
-    for (code, message, hint), names in told.items():
+            by_message.setdefault((warning["code"], warning["message"], warning["hint"]), []).append(model["name"])
+    for (code, message, hint), names in by_message.items():
         about = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} models"
         parts += ["", Message("warning", code, about, message, hint)]
     for model in models:

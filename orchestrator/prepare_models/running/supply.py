@@ -73,11 +73,11 @@ class Supply:
             return
         where = self._shared.url
         if not planned.turn_is_key:
-            told = f"what it is made from is not known yet, so no engine of it can be found in {where}"
-            raise CodedError("engine-missing", told, hint="pin its sources: prepare-models lock")
-        told = f"{where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
+            message = f"what it is made from is not known yet, so no engine of it can be found in {where}"
+            raise CodedError("engine-missing", message, hint="pin its sources: prepare-models lock")
+        message = f"{where} has no engine with build key {planned.turn[:16]} that the manifest asks for"
         hint = f"build it on a machine of this kind: prepare-models run --store URL --policy {BUILD_AND_PUSH}"
-        raise CodedError("engine-missing", told, hint=hint)
+        raise CodedError("engine-missing", message, hint=hint)
 
     def hand_on(self, report: ModelReport, stop: threading.Event) -> None:
         """Put the engine of a report there if it was built on this machine and the store lacks it."""
@@ -136,5 +136,5 @@ class Supply:
 
     def _warn(self, name: str, error: SharedStoreError) -> None:
         if self._note(error):
-            told = WarningInfo(code=error.code, message=error.message, hint=error.hint)
-            self._warnings.setdefault(name, []).append(told)
+            warning = WarningInfo(code=error.code, message=error.message, hint=error.hint)
+            self._warnings.setdefault(name, []).append(warning)

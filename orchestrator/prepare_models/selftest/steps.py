@@ -271,6 +271,6 @@ def _latency(report: ModelReport, precision: str, *, on_gpu: bool) -> Step:
     name, found = f"latency {precision}", report["verification"]
     latency = found["latency"] if found else None
     if latency is None:
-        told = found["latency_absent"] or "" if found else "nothing was compared"
-        return Step(name, FAIL if on_gpu else SKIP, told)
+        reason = found["latency_absent"] or "" if found else "nothing was compared"
+        return Step(name, FAIL if on_gpu else SKIP, reason)
     return Step(name, OK, f"median {latency['median_ms']:.3f} ms, p99 {latency['p99_ms']:.3f} ms")

@@ -183,9 +183,9 @@ class Filesystem:
         """Return how long a number of small files may take: a client may try for an hour where nothing answers."""
         return {"timeout": _PATIENCE_S + count * 0.1} if self._is_atomic else {}
 
-    def _changed_at(self, path: str, told: Mapping[str, Any]) -> float:
+    def _changed_at(self, path: str, facts: Mapping[str, Any]) -> float:
         """Return when a file was written; now where the file system does not say, so that it counts as new."""
-        found = next((told[name] for name in _TIMES if told.get(name)), None)
+        found = next((facts[name] for name in _TIMES if facts.get(name)), None)
         if found is None:
             with contextlib.suppress(NotImplementedError):
                 found = self._fs.modified(path)

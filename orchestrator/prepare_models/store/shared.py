@@ -145,8 +145,8 @@ class SharedStore:
             record = self._record(offer, folder / RECORD, stopped)
             why = untrusted(record, locked=locked)
             if why is not None:
-                told = f"{offer}: {why}" + (f": {offer.refusal}" if offer.refusal else "")
-                raise SharedStoreError(SharedStoreError.UNTRUSTED, told, hint=offer.hint)
+                message = f"{offer}: {why}" + (f": {offer.refusal}" if offer.refusal else "")
+                raise SharedStoreError(SharedStoreError.UNTRUSTED, message, hint=offer.hint)
             files = {PLAN: folder / PLAN}
             self._take(offer, _PLAN, files[PLAN], record["engine"]["bytes"] if record["engine"] else 0, stopped)
             if CALIBRATION in offer.files:
@@ -308,8 +308,8 @@ def _offer(key: str, data: bytes, trusted: trust.KeyList) -> Offer:
             refusal = error
     elif keyids:
         refusal = trust.unknown(keyids[0])
-    told = ("", "") if signed_by else (str(refusal), refusal.hint)
-    return Offer(key, found.model, found.files, keyids, signed_by, *told)
+    why_not = ("", "") if signed_by else (str(refusal), refusal.hint)
+    return Offer(key, found.model, found.files, keyids, signed_by, *why_not)
 
 
 class _Limit:

@@ -45,8 +45,8 @@ def add_arguments(bundle: argparse.ArgumentParser) -> None:
 
     add(create, "manifest", "models.yaml, with its lock next to it", Path, metavar="MANIFEST")
     add(create, "-o --output", "bundle to write", Path, required=True)
-    told = "include this platform's image; local: wheels that build without containers; may be repeated"
-    add(create, "--platform", told, "NAME[=IMAGE]", many=True)
+    text = "include this platform's image; local: wheels that build without containers; may be repeated"
+    add(create, "--platform", text, "NAME[=IMAGE]", many=True)
     share(create, "--base")
     add(create, "--python", "Python that installs the wheels (default: this one's)", "VERSION")
     share(create, "--arch", "architecture of its machine (default: this one's)")
@@ -116,9 +116,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     with byte_lines(show=not (arguments.quiet or arguments.json)) as line:
         index, signed_by = verify(arguments.bundle, arguments.base, signatures(arguments).keys(), line("verified"))
     signed = f", signed by key {signed_by}" if signed_by else ""
-    told = f"{arguments.bundle}: every byte is intact{signed}\nindex  {index.digest}"
+    text = f"{arguments.bundle}: every byte is intact{signed}\nindex  {index.digest}"
     document = {"index": index.digest, "verified": True, "signed_by": signed_by}
-    printing.result(arguments, document, told, quiet=arguments.quiet)
+    printing.result(arguments, document, text, quiet=arguments.quiet)
     return EXIT_OK
 
 

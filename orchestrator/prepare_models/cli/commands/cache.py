@@ -60,10 +60,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _list(cache: Cache, arguments: argparse.Namespace) -> int:
     items, most = _of_kinds(cache, arguments), None if arguments.json else limit()
-    told = f"{len(items)} items, {sizes.readable(sum(item.bytes for item in items))} in {cache_dir()}"
-    told += f", limit {sizes.readable(most)}" if most is not None else ""
+    summary = f"{len(items)} items, {sizes.readable(sum(item.bytes for item in items))} in {cache_dir()}"
+    summary += f", limit {sizes.readable(most)}" if most is not None else ""
     document = {"cache_dir": str(cache_dir()), "items": [item.to_dict() for item in items]}
-    printing.result(arguments, document, _table(items), "", told)
+    printing.result(arguments, document, _table(items), "", summary)
     return EXIT_OK
 
 
@@ -89,8 +89,8 @@ def _verify(cache: Cache, arguments: argparse.Namespace) -> int:
         f"{item.kind} {item.id[:16]} ({item.label}): {problem}" + (", removed" if item in gone else "")
         for item, problem in found
     ]
-    told = f"{len(items)} items read, {len(found)} damaged"
-    printing.result(arguments, {"verified": len(items), "damaged": damaged}, *lines, told)
+    summary = f"{len(items)} items read, {len(found)} damaged"
+    printing.result(arguments, {"verified": len(items), "damaged": damaged}, *lines, summary)
     return EXIT_MODEL_FAILED if found else EXIT_OK
 
 

@@ -33,12 +33,12 @@ def add_arguments(convert: argparse.ArgumentParser) -> None:
     add(convert, "model", "path, https://, ngc:// or hf:// URL, or catalog:NAME", "MODEL")
     add(convert, "--name", "the model's directory and its name in Triton (default: the file's)", partial(value, NAME))
     precision = OneOf(*PRECISIONS, AUTO, spellings=SPELLINGS)
-    told = f"{', '.join(PRECISIONS)} or {AUTO} (default: that of the catalog's entry, else fp32)"
-    add(convert, "--precision", told, partial(value, precision), metavar="PRECISION")
-    told = "shape of a dynamic input, such as x=1x3x640x640, or MIN:OPT:MAX, such as x=1x3x64x64:4x3x64x64:8x3x64x64"
-    add(convert, "--shape", told, _shape, many=True, metavar="NAME=SHAPE")
-    told = "typical samples: they calibrate int8, and the engine is verified on them"
-    add(convert, "--images", told, Path, metavar="DIR")
+    text = f"{', '.join(PRECISIONS)} or {AUTO} (default: that of the catalog's entry, else fp32)"
+    add(convert, "--precision", text, partial(value, precision), metavar="PRECISION")
+    text = "shape of a dynamic input, such as x=1x3x640x640, or MIN:OPT:MAX, such as x=1x3x64x64:4x3x64x64:8x3x64x64"
+    add(convert, "--shape", text, _shape, many=True, metavar="NAME=SHAPE")
+    text = "typical samples: they calibrate int8, and the engine is verified on them"
+    add(convert, "--images", text, Path, metavar="DIR")
     key = convert.add_mutually_exclusive_group()
     add(key, "--key-file", "file that holds the key of an .etlt", Path)
     add(key, "--key-env", "environment variable that holds the key of an .etlt", "VARIABLE")

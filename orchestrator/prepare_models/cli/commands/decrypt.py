@@ -28,6 +28,6 @@ def main(arguments: argparse.Namespace) -> int:
     error = document["error"]
     if error is not None and not arguments.json:
         printing.failure(error, str(arguments.file))
-    told = [] if error else [f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}"]
-    printing.result(arguments, document, *told)
+    lines = [] if error else [f"{document['output']}: onnx, {document['bytes']} bytes, sha256 {document['sha256']}"]
+    printing.result(arguments, document, *lines)
     return EXIT_MODEL_FAILED if error else EXIT_OK

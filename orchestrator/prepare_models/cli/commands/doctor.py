@@ -25,12 +25,12 @@ EXAMPLE = (
 
 def add_arguments(doctor: argparse.ArgumentParser) -> None:
     """Add what ``doctor`` takes."""
-    told = "also report what run would refuse in its models (default: ./models.yaml, if there is one)"
-    add(doctor, "manifest", told, manifest, nargs="?")
+    text = "also report what run would refuse in its models (default: ./models.yaml, if there is one)"
+    add(doctor, "manifest", text, manifest, nargs="?")
     add_target_dir(doctor)
     add(doctor, "--platform", "platform to check (default: this machine's)", "NAME")
-    told = "examine the machine that has its file system mounted at DIR"
-    add(doctor, "--root", told, Path, default=Path("/"), metavar="DIR")
+    text = "examine the machine that has its file system mounted at DIR"
+    add(doctor, "--root", text, Path, default=Path("/"), metavar="DIR")
     share(doctor, "--arch", "with --root: that machine's architecture")
     add_output(doctor)
 

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "show many machines, out of the statuses that provision wrote there"
     status = command(actions, "status", what, *_EXAMPLES, more=_PLACES)
     add(status, "places", "where statuses are", "PLACE", nargs="+")
-    told = "hours after which a status says too little (default 48)"
-    add(status, "--stale-after", told, positive, default=48, metavar="HOURS")
+    text = "hours after which a status says too little (default 48)"
+    add(status, "--stale-after", text, positive, default=48, metavar="HOURS")
     add(status, "--html", "also write a page for a browser", Path)
     add_table(status)
 
@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.html is not None:
         documents.save(arguments.html, html.fleet(devices, counts))
     rows = [(device.name, device.state, device.age(), device.models(), device.why) for device in devices]
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     document = {"summary": counts, "devices": [device.to_dict() for device in devices]}
-    printing.result(arguments, document, Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", told)
+    printing.result(arguments, document, Table(("DEVICE", "STATE", "AGE", "MODELS", "WHY"), rows, 1), "", text)
     return EXIT_MODEL_FAILED if any(counts[state] for state in fleet.BAD) else EXIT_OK

@@ -35,8 +35,8 @@ def add_arguments(image: argparse.ArgumentParser) -> None:
     add(image, "--tao-converter", "build: put NVIDIA's converter into the image", Path)
     add(image, "--index-url", "build: package index in place of PyPI", "URL")
     add(image, "--ca", "build: certificates (PEM) of your network or index", Path)
-    told = "build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; may be repeated"
-    add(image, "--build-arg", told, _assignment, many=True, metavar="NAME=VALUE")
+    text = "build: argument of the Dockerfile, such as HTTPS_PROXY=http://proxy:3128; may be repeated"
+    add(image, "--build-arg", text, _assignment, many=True, metavar="NAME=VALUE")
     add(image, "--registry", "pull: where the image is, such as registry.example/team", "PREFIX")
     add(image, "--output", "save: archive to write", Path)
     add_output(image)

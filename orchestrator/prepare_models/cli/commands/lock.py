@@ -48,8 +48,8 @@ def add_arguments(lock: argparse.ArgumentParser) -> None:
     add(what, "--check", "write nothing; report what has drifted")
     add(what, "--update", "ask for this model's remote sources again", "NAME", many=True)
     add(lock, "--online", "with --check: ask the servers whether they still have these bytes")
-    told = "local, or one of image list; may be repeated (default: what run would take here)"
-    add(lock, "--platform", told, "NAME[=IMAGE]", many=True)
+    text = "local, or one of image list; may be repeated (default: what run would take here)"
+    add(lock, "--platform", text, "NAME[=IMAGE]", many=True)
     add(lock, "--engines", "also lock the engines that this machine built and has in its store")
     add(lock, "--accept-eula", "accept the terms of models that have to be fetched")
     add_sign(lock)

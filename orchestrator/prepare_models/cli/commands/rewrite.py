@@ -51,8 +51,8 @@ def main(arguments: argparse.Namespace) -> int:
     for warning in report["warnings"] if not arguments.json else ():
         show(of_warning(warning, report["name"]), stream=sys.stderr)
     precision = report["precision_proof"]
-    told = f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}"
-    printing.result(arguments, report, told)
+    line = f"{output}: onnx, {output.stat().st_size} bytes, {precision['requested']}: {precision['how']}"
+    printing.result(arguments, report, line)
     return EXIT_OK
 
 

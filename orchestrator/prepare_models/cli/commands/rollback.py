@@ -31,6 +31,6 @@ def main(arguments: argparse.Namespace) -> int:
     done = api.rollback(
         arguments.name, models_dir=arguments.models_dir, to=arguments.to, device=arguments.device, why=arguments.why
     )
-    told = f"{done.name}: version {done.version} is current again, in place of {done.before}"
-    printing.result(arguments, asdict(done), told)
+    text = f"{done.name}: version {done.version} is current again, in place of {done.before}"
+    printing.result(arguments, asdict(done), text)
     return EXIT_OK

@@ -24,8 +24,8 @@ exit status: 0 no step failed, 1 one did, 3 nothing here can build engines
 
 def add_arguments(selftest: argparse.ArgumentParser) -> None:
     """Add what ``selftest`` takes."""
-    told = "file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)"
-    add(selftest, "-o --output", told, Path, default=Path("selftest.json"))
+    text = "file to attach to a bug report, without secrets and personal paths (default: ./selftest.json)"
+    add(selftest, "-o --output", text, Path, default=Path("selftest.json"))
     add_executor(selftest)
     add_output(selftest)
 

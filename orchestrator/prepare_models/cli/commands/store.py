@@ -53,8 +53,8 @@ def add_arguments(store: argparse.ArgumentParser) -> None:
     add(pull, "keys", "build keys; first digits are enough where URL can be listed", "KEY", nargs="+")
     add(pull, "--bandwidth", "bytes a second at most, such as 2MiB", size)
     add(collect, "--older", "also engines that were put there before that", days)
-    told = "what was written within that time stays: its upload may be under way (default 1)"
-    add(collect, "--margin", told, days, default=1.0)
+    text = "what was written within that time stays: its upload may be under way (default 1)"
+    add(collect, "--margin", text, days, default=1.0)
     add(collect, "--dry-run", "only print what would be removed")
 
 
@@ -140,7 +140,7 @@ def _collect(shared: SharedStore, arguments: argparse.Namespace) -> int:
     older = None if arguments.older is None else arguments.older * 86400.0
     gone = shared.collect(unused_s=older, margin_s=arguments.margin * 86400.0, dry_run=arguments.dry_run)
     verb = "would go" if arguments.dry_run else "removed"
-    told = f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.readable(gone.bytes)} {verb}"
+    text = f"{len(gone.engines)} engines and {len(gone.objects)} files, {sizes.readable(gone.bytes)} {verb}"
     facts = {"engines": gone.engines, "objects": gone.objects, "bytes": gone.bytes}
-    printing.result(arguments, {"store": shared.url, "dry_run": arguments.dry_run, **facts}, told)
+    printing.result(arguments, {"store": shared.url, "dry_run": arguments.dry_run, **facts}, text)
     return EXIT_OK

@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(grant, "public_key", "public key, PEM: Ed25519, ECDSA or RSA", Path, metavar="PUBLIC")
     grant.add_argument("--name", default="", help="whose it is")
     add(grant, "--expires", "day from which it no longer counts", _date, metavar="YYYY-MM-DD")
-    told = "contents: bundles, locks, engines (default); keys: lists of keys; may be repeated"
-    add(grant, "--for", told, trust.PURPOSES, dest="signs", many=True)
+    text = "contents: bundles, locks, engines (default); keys: lists of keys; may be repeated"
+    add(grant, "--for", text, trust.PURPOSES, dest="signs", many=True)
     revoke = command(actions, "revoke", "stop trusting a key", "3f9a")
     add(revoke, "id", "the key's id; its first digits are enough", "ID")
     listed = command(actions, "ls", "list the trusted keys", "")
@@ -59,9 +59,9 @@ def main(arguments: argparse.Namespace) -> int:
         printing.result(arguments, json.loads(keys.to_json()), *_shown(keys))
         return EXIT_OK
     changes = {"add": _add, "revoke": _revoke, "export": _export, "update": _update}
-    following, told = changes[arguments.action](keys, arguments)
+    following, lines = changes[arguments.action](keys, arguments)
     trust.save(file, following)
-    show(*told)
+    show(*lines)
     return EXIT_OK
 
 

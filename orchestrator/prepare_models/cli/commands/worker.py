@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ...farm import tasks  # with all that runs models
 
     said = Introduction(device=device, tool=__version__, distributed=cluster.version(), runtime=runtime)
-    told = json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"
+    line = json.dumps({"worker": name, "target": device}) if arguments.json else f"{name} builds for {device}"
     with observer(arguments) as hears:
         tasks.bench = tasks.Bench(name, lambda: choice.pick(arguments.executor, containers), sharing, hears)
         cluster.serve(
@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
             said,
             name=name,
             folder=paths.make_cache() / "dask",
-            ready=lambda: text.write(told),
+            ready=lambda: text.write(line),
             stop=tasks.stop,
         )
     return EXIT_OK
