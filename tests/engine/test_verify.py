@@ -323,9 +323,9 @@ def test_random_samples_are_the_same_in_every_order_and_within_their_range() -> 
 def test_arrays_are_cut_into_samples(tmp_path: Path) -> None:
     array = np.arange(6 * 48, dtype=np.float64).reshape(6, 3, 4, 4)
     np.savez(tmp_path / "a.npz", x=array)
-    told, feeds = samples.feeds(VerifyConfig(npz=str(tmp_path / "a.npz")), [Input("x", np.float32, (2, 3, 4, 4))])
+    what, feeds = samples.feeds(VerifyConfig(npz=str(tmp_path / "a.npz")), [Input("x", np.float32, (2, 3, 4, 4))])
     found = list(feeds)
-    assert told == f"3 samples of {tmp_path / 'a.npz'}"
+    assert what == f"3 samples of {tmp_path / 'a.npz'}"
     assert [feed["x"].shape for feed in found] == [(2, 3, 4, 4)] * 3
     assert (found[2]["x"] == array[4:]).all()
 

@@ -363,7 +363,7 @@ def test_what_deepstream_can_not_feed_gets_no_file(bindings: "list[Binding]") ->
 
 
 def test_what_a_manifest_says_of_deepstream_is_carried(tmp_path: Path) -> None:
-    told = DeepStreamConfig.from_dict(
+    config = DeepStreamConfig.from_dict(
         {
             "labels": ["Person", "Bag"],
             "properties": {"network-type": 0, "net-scale-factor": 0.5, "parse-bbox-func-name": "Parse"},
@@ -375,7 +375,7 @@ def test_what_a_manifest_says_of_deepstream_is_carried(tmp_path: Path) -> None:
         "deploy_dir": None,
         "consumers": [],
         "warmup": False,
-        "deepstream": told.to_dict(),
+        "deepstream": config.to_dict(),
     }
     report = record(io, b"plan", "seg", deployment=deployment)
     texts = CONSUMER.files(report, "/models/seg", "9.2")

@@ -115,6 +115,6 @@ def test_ensembles_run_neither_themselves_nor_on_answers_of_different_decoupled_
         repository.model(name=name, plans=("1/.keep",), files={"config.pbtxt": text})
     found = {model["name"]: model["warnings"] for model in of_directory(repository.root, ("triton",))["models"]}
     for name, (_, message) in flows.items():
-        told = [finding["message"] for finding in found[name]]
-        assert len(told) == bool(message), (name, told)
-        assert not message or told[0].startswith(message), name
+        messages = [finding["message"] for finding in found[name]]
+        assert len(messages) == bool(message), (name, messages)
+        assert not message or messages[0].startswith(message), name

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from prepare_models.errors import UsageError
 from prepare_models.machine import facts
-from prepare_models.manifest.model import Manifest, ModelSpec
+from prepare_models.manifest.model import ModelSpec
 from prepare_models.planning import planner as plan
 from prepare_models.planning import status
 from prepare_models.store import restore
@@ -322,22 +321,6 @@ def test_planning_changes_nothing(built: Place) -> None:
     built.decide(precision="fp16")
     built.decide()
     assert state() == before
-
-
-def specs(*names: str) -> Manifest:
-    return Manifest(Path("models.yaml"), tuple(ModelSpec(name=name, source="/a", line=1) for name in names))
-
-
-def test_models_are_selected_in_the_manifests_order() -> None:
-    manifest = specs("a", "b", "c")
-    assert plan.select(manifest, []) == manifest.models
-    assert [spec.name for spec in plan.select(manifest, ["c", "a", "c"])] == ["a", "c"]
-
-
-def test_an_unknown_model_is_told_with_the_known_ones() -> None:
-    with pytest.raises(UsageError) as caught:
-        plan.select(specs("b", "a"), ["a", "x", "y"])
-    assert (caught.value.message, caught.value.hint) == ("models.yaml has no model x, y", "its models: a, b")
 
 
 def test_a_job_carries_the_model_but_never_its_key(built: Place) -> None:

@@ -117,10 +117,14 @@ class OutputMetrics:
         """
         if self._is_whole():
             return None
-        parts = (part.max_abs / max(part._high - part._low, _SMALLEST_OF_PART) for part in self._parts if part.elements)  # noqa: SLF001
-        return max((self._of_whole(), *parts))
+        parts = (part.over_range(_SMALLEST_OF_PART) for part in self._parts if part.elements)
+        return max((self._of_all_kinds(), *parts))
 
-    def _of_whole(self) -> float:
+    def over_range(self, least: float) -> float:
+        """Return the largest difference over the reference's range, which counts as ``least`` or more."""
+        return self.max_abs / max(self._high - self._low, least)
+
+    def _of_all_kinds(self) -> float:
         if self._low > self._high:
             return 0.0
         largest = max(abs(self._low), abs(self._high))
